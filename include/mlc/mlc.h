@@ -1,0 +1,67 @@
+#ifndef MLC_H
+#define MLC_H
+
+/*
+ * libmlc: the same functions as the `mlc` command. A compilation is one
+ * mlc_options in, one mlc_result out; no global state but LLVM's own.
+ */
+#include "mlc/diag.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum mlc_emit {
+    MLC_EMIT_OBJ,
+    MLC_EMIT_ASM,
+    MLC_EMIT_LLVM_IR,
+    MLC_EMIT_GRAPH,
+    MLC_EMIT_DOT,
+    MLC_EMIT_JSON, /* the manifest */
+} mlc_emit;
+
+typedef struct mlc_options {
+    const char *input;      /* .onnx, or the text form of a graph (any stage) */
+    const char *target;     /* "bpf-xdp", "bpf-raw", "host" */
+    const char *mcpu;       /* "v1".."v4"; NULL: "v3" */
+    char opt_level;         /* '0'..'3' or 's' */
+    const char *features;   /* list of names, or the path of a JSON file; NULL: from the model's metadata */
+    const char *actions;    /* see lib/Target/README.md; NULL: metadata or the default */
+    const char *on_error;   /* "pass" or "drop"; NULL: metadata or "pass" */
+    const char *calibrate;  /* .npz or .csv; NULL: none */
+    const char *input_format; /* "qM.N" for float inputs; NULL: metadata or q15.16 */
+    const char *precision;  /* "32", "16", "8", "auto"; NULL: "32" */
+    mlc_emit emit;
+    const char *stop_after;  /* pass name; the graph is the result */
+    const char *const *print_after; /* pass names, "all" among them; ended by NULL; may be NULL */
+    bool check_only;
+    bool clock_from_map; /* packet targets: time comes from the global mlc_now, for replayed captures */
+} mlc_options;
+
+typedef struct mlc_stats {
+    long macs;          /* multiply-accumulates of one inference */
+    long instructions;  /* BPF instructions of the object */
+    long stack;         /* bytes, the deepest call chain */
+    long scratch;       /* bytes of the per-CPU frame */
+    long rodata;        /* bytes of tables */
+} mlc_stats;
+
+typedef struct mlc_result {
+    char *data; /* malloc'ed; free with mlc_result_free */
+    size_t size;
+    mlc_stats stats;
+} mlc_result;
+
+void mlc_options_init(mlc_options *options);
+/* Returns false after reporting to `diag`; `result` is then empty. */
+bool mlc_compile(const mlc_options *options, mlc_diag *diag, mlc_result *result);
+void mlc_result_free(mlc_result *result);
+const char *mlc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

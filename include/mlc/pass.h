@@ -1,0 +1,51 @@
+#ifndef MLC_PASS_H
+#define MLC_PASS_H
+
+#include "mlc/graph.h"
+#include "mlc/mlc.h"
+#include "mlc/quantize.h"
+
+/* What the passes share. Filled by the driver from the command line. */
+typedef struct mlc_calibration {
+    int n_samples;
+    /* inputs[s][k]: sample s of graph input k, of its shape and dtype. */
+    const mlc_tensor *const *const *inputs;
+} mlc_calibration;
+
+typedef struct mlc_pass_context {
+    const mlc_options *options;
+    const mlc_calibration *calibration; /* NULL: none */
+    const struct mlc_target *target;    /* NULL: none; only passes that a packet target needs look at it */
+    const struct mlc_feature_binding *binding; /* packet targets: where the inputs come from */
+    const struct mlc_actions *actions; /* set by the pass `decide` of packet targets, for code generation */
+} mlc_pass_context;
+
+/*
+ * A pass takes a graph that satisfies `before` and leaves one that satisfies
+ * `after`, in place or as a new graph. Returns NULL after reporting. All passes
+ * are listed, in order, in lib/Passes/Passes.def.
+ */
+typedef struct mlc_pass {
+    const char *name; /* as in --print-after=NAME */
+    const char *doc;
+    mlc_stage before, after;
+    mlc_graph *(*run)(mlc_graph *g, mlc_pass_context *context);
+} mlc_pass;
+
+const mlc_pass *mlc_passes(int *n);
+const mlc_pass *mlc_pass_find(const char *name);
+
+/* Runs one pass and verifies what it leaves. */
+mlc_graph *mlc_pass_run(const mlc_pass *pass, mlc_graph *g, mlc_pass_context *context);
+
+/* --- evaluation --- */
+
+/* The real-valued model on a SHAPED graph. inputs[k] matches g->inputs[k]; the
+ * result has one tensor per value, indexed by id (constants included). */
+const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
+
+/* The reference evaluator of INTEGER graphs: one int64 array per value, by id.
+ * inputs[k] holds the elements of g->inputs[k], inside their intervals. */
+const int64_t **mlc_eval_int(const mlc_graph *g, const int64_t *const *inputs, mlc_arena *arena);
+
+#endif
