@@ -1,0 +1,38 @@
+#ifndef MLC_OPS_REAL_H
+#define MLC_OPS_REAL_H
+
+#include "Elementwise.h"
+
+/* Help for the ops of real arithmetic: activations, functions, normalizations. */
+
+/* Input k must be of a float type: reported otherwise. An omitted input passes. */
+bool mlc_need_float(mlc_graph *g, const mlc_node *node, int k);
+/* One float input, output 0 like it. Ready to be used as a row's infer. */
+bool mlc_infer_real(mlc_graph *g, mlc_node *node);
+
+/* Binds output 0 to `v`; false when v is NULL, after a builder has reported. */
+bool mlc_q_result(mlc_quant *q, const mlc_node *node, mlc_value *v);
+
+/* Smallest and largest real value of any element. */
+double mlc_q_min_real(const mlc_value *v);
+double mlc_q_max_real(const mlc_value *v);
+
+/* Adds `amount` to the error bound of every element of a value that nothing reads yet. */
+void mlc_q_widen(mlc_quant *q, mlc_value *v, double amount);
+
+/* v times, plus, and clamped to real scalars. */
+mlc_value *mlc_q_scale_by(mlc_quant *q, mlc_value *v, double c);
+mlc_value *mlc_q_shift_by(mlc_quant *q, mlc_value *v, double c);
+mlc_value *mlc_q_at_least(mlc_quant *q, mlc_value *v, double c);
+mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c);
+
+/* a / b of reals where b's interval excludes 0; reported otherwise. */
+mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b);
+/* Square root of a value that is never negative; negative parts of the interval
+ * (an artefact of its error bound) count as 0. */
+mlc_value *mlc_q_sqrt(mlc_quant *q, mlc_value *v);
+
+/* The reals of a constant float or integer tensor; arena-allocated. */
+const double *mlc_reals(mlc_arena *arena, const mlc_tensor *t);
+
+#endif
