@@ -1,0 +1,242 @@
+/*
+ * SHAPED -> INTEGER: walks the graph and lets every op rewrite itself with the
+ * builders of quantize.h.
+ *
+ * Where calibration data was given and the proven range of a node's result is far
+ * wider than what was seen, the result saturates at a wide margin around the seen
+ * range. That is sound (the interval holds for every input), and differs from
+ * the real-valued model only where an intermediate value leaves the margin.
+ */
+#include "Passes.h"
+
+#include "Quant.h"
+#include "mlc/features.h"
+#include "mlc/mlc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Inputs may be this much larger than what was seen in calibration. */
+#define INPUT_MARGIN 2.0
+/* Saturation starts at this multiple of the seen magnitude ... */
+#define SATURATION_MARGIN 4.0
+/* ... and only where the proven range exceeds it by this factor: below, the
+ * headroom costs few bits and a clamp would cost instructions. */
+#define SATURATION_GAIN 1024.0
+
+/* Float inputs without calibration or declared format: q15.16. */
+enum { DEFAULT_INTEGER_BITS = 15, DEFAULT_FRACTION_BITS = 16 };
+
+static void *cannot(mlc_diag *diag, const mlc_node *node) {
+    mlc_error_at(diag, node, "cannot be lowered to integers yet");
+    mlc_note(diag, "`mlc --list-ops` shows what can");
+    return NULL;
+}
+
+/* Smallest and largest value of everything in the float model on the calibration data. */
+static void observe(mlc_quant *q, const mlc_calibration *data) {
+    mlc_graph *g = q->from;
+    double *lo = MLC_NEW_ARRAY(q->arena, g->n_values + 1, double);
+    double *hi = MLC_NEW_ARRAY(q->arena, g->n_values + 1, double);
+    for (int i = 0; i < g->n_values; i++) {
+        lo[i] = INFINITY;
+        hi[i] = -INFINITY;
+    }
+    for (int s = 0; s < data->n_samples; s++) {
+        mlc_arena_mark mark = mlc_arena_save(q->arena);
+        const mlc_tensor *const *inputs = data->inputs[s];
+        const mlc_tensor **value = mlc_eval_real(g, inputs, q->arena);
+        for (int i = 0; i < g->n_values; i++) {
+            if (!value[i] || g->values[i]->constant || value[i]->dtype == MLC_STRING) continue;
+            int64_t n = mlc_shape_elements(&value[i]->shape);
+            for (int64_t k = 0; k < n; k++) {
+                double x = mlc_tensor_real(value[i], k);
+                lo[i] = fmin(lo[i], x);
+                hi[i] = fmax(hi[i], x);
+            }
+        }
+        mlc_arena_restore(q->arena, mark);
+    }
+    q->seen_lo = lo;
+    q->seen_hi = hi;
+}
+
+static double seen_magnitude(const mlc_quant *q, const mlc_value *v) {
+    if (!q->seen_lo || !(q->seen_lo[v->id] <= q->seen_hi[v->id])) return NAN;
+    return fmax(fabs(q->seen_lo[v->id]), fabs(q->seen_hi[v->id]));
+}
+
+static void set_interval(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
+    int64_t n = mlc_q_elements(v);
+    v->lo = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
+    v->hi = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        v->lo[i] = lo;
+        v->hi[i] = hi;
+    }
+}
+
+/* "q15.16" or "q0.8": integer and fraction bits, sign apart. */
+bool mlc_input_format_parse(const char *text, int *integer, int *fraction) {
+    char *end;
+    if (text[0] != 'q' && text[0] != 'Q') return false;
+    long m = strtol(text + 1, &end, 10);
+    if (end == text + 1 || *end != '.') return false;
+    const char *second = end + 1;
+    long n = strtol(second, &end, 10);
+    if (end == second || *end || m < 0 || n < 0 || m + n > 31 || m + n == 0) return false;
+    *integer = (int)m;
+    *fraction = (int)n;
+    return true;
+}
+
+static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const char *format) {
+    int integer = DEFAULT_INTEGER_BITS, fraction = DEFAULT_FRACTION_BITS;
+    double seen = seen_magnitude(q, from);
+    if (format) {
+        if (!mlc_input_format_parse(format, &integer, &fraction))
+            return mlc_error(q->diag, "'%s' is not an input format; write qM.N with at most 31 bits in all, e.g. q15.16",
+                             mlc_escape(format));
+    } else if (isfinite(seen) && seen > 0) {
+        frexp(seen * INPUT_MARGIN, &integer);
+        fraction = 31 - integer;
+        integer = 31 - fraction;
+    }
+    v->scale = ldexp(1, -fraction);
+    int64_t limit = (int64_t)1 << (integer + fraction);
+    set_interval(q, v, -limit, limit - 1);
+    double *err = mlc_q_err_array(q, v);
+    for (int64_t i = 0; i < mlc_q_elements(v); i++) err[i] = 0.5 * v->scale;
+    return true;
+}
+
+/* 64-bit inputs are bounded by 32 bits unless data says otherwise: full range
+ * would leave no room for any arithmetic. */
+static void integer_input(mlc_quant *q, const mlc_value *from, mlc_value *v) {
+    int64_t lo, hi;
+    mlc_dtype_range(from->dtype, &lo, &hi);
+    if (from->dtype == MLC_INT64 || from->dtype == MLC_UINT64) {
+        double seen = seen_magnitude(q, from) * INPUT_MARGIN;
+        int64_t limit = isfinite(seen) && seen > INT32_MAX ? (int64_t)fmin(seen, 0x1p52) : INT32_MAX;
+        lo = from->dtype == MLC_INT64 ? -limit - 1 : 0;
+        hi = limit;
+    }
+    set_interval(q, v, lo, hi);
+}
+
+static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const char *format) {
+    int64_t first = 0;
+    for (int k = 0; k < q->from->n_inputs; k++) {
+        const mlc_value *from = q->from->inputs[k];
+        mlc_value *v = mlc_graph_value(q->to, from->name);
+        v->dtype = MLC_INT64;
+        v->model_dtype = from->dtype;
+        v->shape = from->shape;
+        v->shaped = true;
+        v->dynamic_batch = from->dynamic_batch;
+        if (!mlc_dtype_is_float(from->dtype) && !mlc_dtype_is_integer(from->dtype))
+            return mlc_error(q->diag, "input '%s' has type %s; inputs must be numbers", mlc_escape(from->name),
+                             mlc_dtype_name(from->dtype));
+        if (binding) {
+            set_interval(q, v, 0, 0);
+            for (int64_t i = 0; i < mlc_q_elements(v); i++) {
+                v->lo[i] = binding->features[first + i].lo;
+                v->hi[i] = binding->features[first + i].hi;
+            }
+            first += mlc_q_elements(v);
+        } else if (mlc_dtype_is_float(from->dtype)) {
+            if (!float_input(q, from, v, format)) return false;
+        } else {
+            integer_input(q, from, v);
+        }
+        mlc_graph_add_input(q->to, v);
+        q->map[from->id] = v;
+    }
+    return true;
+}
+
+/* The result saturates where its proven range is useless beside what was seen. */
+static bool saturate(mlc_quant *q, const mlc_value *v) {
+    mlc_value *integer = q->map[v->id];
+    double seen = seen_magnitude(q, v);
+    if (!integer || integer->constant || !mlc_dtype_is_float(v->dtype) || !isfinite(seen)) return true;
+    double limit = fmax(seen, 1e-6) * SATURATION_MARGIN;
+    if ((double)mlc_q_magnitude(integer) * integer->scale < limit * SATURATION_GAIN) return true;
+    return mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_clamp(q, integer, -limit, limit)));
+}
+
+static bool rewrite_nodes(mlc_quant *q) {
+    int errors = q->diag->errors;
+    MLC_FOR_NODES(q->from, node) {
+        bool known = true;
+        for (int k = 0; k < node->n_in; k++)
+            if (node->in[k] && !node->in[k]->constant && !q->map[node->in[k]->id]) known = false;
+        if (!known) continue; /* behind a reported error */
+        q->node = node;
+        if (!node->op->quantize) {
+            cannot(q->diag, node);
+            continue;
+        }
+        if (!node->op->quantize(q, node)) {
+            if (q->diag->errors == errors) cannot(q->diag, node);
+            continue;
+        }
+        for (int k = 0; k < node->n_out; k++)
+            if (node->out[k] && !saturate(q, node->out[k])) break;
+    }
+    q->node = NULL;
+    return q->diag->errors == errors;
+}
+
+/* Every output is computed by a node of its own and carries the model's name. */
+static bool make_outputs(mlc_quant *q) {
+    for (int k = 0; k < q->from->n_outputs; k++) {
+        const mlc_value *v = q->from->outputs[k];
+        mlc_value *integer = mlc_q_value(q, v);
+        if (!integer)
+            return mlc_error(q->diag, "output '%s' is not computed", mlc_escape(v->name));
+        bool taken = !integer->producer;
+        for (int i = 0; i < q->to->n_outputs; i++) taken = taken || q->to->outputs[i] == integer;
+        if (taken) {
+            int64_t n = mlc_q_elements(integer), *index = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
+            for (int64_t i = 0; i < n; i++) index[i] = i;
+            mlc_value *in[2] = {integer, mlc_q_constant(q, index, &v->shape)};
+            mlc_graph_insert(q->to, NULL, mlc_iop("Gather"), NULL, in, 2, (mlc_value *[]){mlc_graph_value(q->to, NULL)}, 1);
+            mlc_node *copy = q->to->last;
+            mlc_value *out = copy->out[0];
+            out->dtype = MLC_INT64;
+            out->shape = v->shape;
+            out->shaped = true;
+            out->lo = integer->lo;
+            out->hi = integer->hi;
+            out->scale = integer->scale;
+            out->err = integer->err;
+            integer = out;
+        }
+        if (strcmp(integer->name, v->name) != 0 && !mlc_graph_find(q->to, v->name))
+            mlc_graph_rename(q->to, integer, v->name);
+        integer->model_dtype = v->dtype;
+        integer->dynamic_batch = v->dynamic_batch;
+        mlc_graph_add_output(q->to, integer);
+    }
+    return true;
+}
+
+mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
+    mlc_quant q = {.from = g, .arena = g->arena, .diag = g->diag};
+    q.to = mlc_graph_create(g->arena, g->diag);
+    q.to->stage = MLC_INTEGER;
+    q.to->name = g->name;
+    q.to->producer = g->producer;
+    q.to->props = g->props;
+    q.to->n_props = g->n_props;
+    memcpy(q.to->sha256, g->sha256, sizeof g->sha256);
+    q.map = MLC_NEW_ARRAY(g->arena, g->n_values + 1, mlc_value *);
+    if (context->calibration) observe(&q, context->calibration);
+    const char *format = context->options->input_format;
+    if (!format) format = mlc_graph_property(g, "mlc.input_format");
+    if (!make_inputs(&q, context->binding, format) || !rewrite_nodes(&q) || !make_outputs(&q)) return NULL;
+    mlc_graph_sweep(q.to);
+    return q.to;
+}
