@@ -1,0 +1,112 @@
+#ifndef MLC_CODEGEN_H
+#define MLC_CODEGEN_H
+
+#include "mlc/actions.h"
+#include "mlc/lower.h"
+#include "mlc/mlc.h"
+#include "mlc/target.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
+#include <llvm-c/TargetMachine.h>
+
+/* Where a value lives. */
+typedef enum mlc_area { MLC_AREA_NONE, MLC_AREA_IN, MLC_AREA_OUT, MLC_AREA_SCRATCH, MLC_N_AREAS } mlc_area;
+
+typedef struct mlc_storage {
+    uint8_t width; /* bytes: 1, 2, 4, 8 */
+    bool is_signed;
+    bool big_endian; /* packet fields only */
+} mlc_storage;
+
+typedef struct mlc_place {
+    mlc_area area; /* NONE: constant, or computed in place */
+    int64_t offset; /* bytes; of the first element */
+    mlc_storage storage;
+    const mlc_feature *features; /* graph inputs of packet targets: each element's own place */
+} mlc_place;
+
+typedef struct mlc_layout {
+    mlc_place *place; /* by value id */
+    int64_t in_size, out_size, scratch_size; /* bytes, multiples of 8 */
+    /* Packet targets: byte offsets of the parts of the frame. */
+    int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset, frame_size;
+} mlc_layout;
+
+/* The narrowest storage for all elements of v. */
+mlc_storage mlc_storage_of(const mlc_value *v, bool prefer_wide_signed);
+const char *mlc_storage_name(mlc_storage s); /* "u8", "i64" */
+
+/* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
+bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout);
+
+typedef struct mlc_codegen {
+    mlc_arena *arena;
+    mlc_diag *diag;
+    mlc_graph *graph; /* INTEGER */
+    const mlc_options *options;
+    const mlc_target *target;
+    const mlc_feature_binding *binding; /* NULL unless target->packet */
+    const mlc_actions *actions;         /* likewise */
+    const char *on_error;               /* "pass" or "drop" */
+    mlc_layout layout;
+    const char *listing; /* text of the graph: the debug source */
+
+    LLVMContextRef context;
+    LLVMModuleRef module; /* glue and entry, then everything */
+    LLVMTargetMachineRef machine;
+    int llvm_errors;
+} mlc_codegen;
+
+/* Debug information of one module, so that BTF and line numbers come out. */
+typedef struct mlc_debug {
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    LLVMDIBuilderRef builder;
+    LLVMMetadataRef file, unit, u8, u32, u64, i32;
+} mlc_debug;
+
+void mlc_debug_open(mlc_debug *d, LLVMModuleRef module, const char *listing);
+void mlc_debug_close(mlc_debug *d);
+/* Gives a function with pointer-to-bytes parameters its subprogram. */
+LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n, int line);
+void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line);
+
+/* An ordinary BTF-defined map. Returns the global. */
+LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size, unsigned value_size,
+                         unsigned max_entries);
+/* Defines `ptr name(u32 index)` (index parameter only with `indexed`): the map's element or NULL. */
+void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed);
+/* Defines an internal constant. */
+void mlc_glue_u32(LLVMModuleRef m, const char *name, uint32_t x);
+void mlc_glue_u32s(LLVMModuleRef m, const char *name, const uint32_t *x, int n);
+/* A string in .rodata, seen by `bpftool prog show` as metadata. */
+void mlc_bpf_metadata(mlc_debug *d, const char *key, const char *value);
+
+/* Emits `void mlc_model(in, out, scratch)` and its parts into `module`. */
+bool mlc_emit_model(mlc_codegen *cg, LLVMModuleRef module, mlc_debug *debug);
+
+/* Position-independent x86-64 code of the model; arena-owned. */
+bool mlc_host_image(mlc_codegen *cg, const char **data, size_t *size);
+
+/* JSON text (object format in README.md). */
+const char *mlc_manifest(mlc_codegen *cg);
+
+/* Bytes in a section that libbpf skips. */
+void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section, const char *data, size_t size);
+
+/* Diagnostics of LLVM go to cg->diag from here on. */
+void mlc_llvm_open(mlc_codegen *cg, LLVMContextRef context);
+LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host);
+/* Object or assembly in memory; arena-owned. */
+bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, bool assembly, const char **data,
+                   size_t *size);
+bool mlc_llvm_passes(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, const char *pipeline);
+
+/* Counts instructions, read-only data and stack of a BPF object. */
+bool mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats *stats);
+
+/* The whole of it. `result` is malloc'ed. */
+bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result);
+
+#endif

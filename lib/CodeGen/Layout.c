@@ -1,0 +1,191 @@
+/*
+ * Which values live in memory, and where.
+ *
+ * A value that is read once per element, in order, is computed where it is used
+ * and never stored. The others get a slot of the scratch area, reused once their
+ * last reader has run.
+ */
+#include "CodeGen.h"
+
+#include <assert.h>
+
+/* Depth of in-place computation: bounds the recursion of mlc_l_input and the
+ * registers that one element needs. */
+enum { MAX_DEPTH = 24 };
+
+static int64_t round_up8(int64_t n) {
+    return (n + 7) & ~(int64_t)7;
+}
+
+mlc_storage mlc_storage_of(const mlc_value *v, bool prefer_wide_signed) {
+    int64_t lo = 0, hi = 0, n = mlc_shape_elements(&v->shape);
+    for (int64_t i = 0; i < n; i++) {
+        if (v->lo[i] < lo) lo = v->lo[i];
+        if (v->hi[i] > hi) hi = v->hi[i];
+    }
+    if (lo >= 0) return (mlc_storage){.width = hi <= UINT8_MAX ? 1 : hi <= UINT16_MAX ? 2 : hi <= UINT32_MAX ? 4 : 8,
+                                      .is_signed = hi > UINT32_MAX};
+    /* Sign extension costs two instructions a load before -mcpu=v4. */
+    if (prefer_wide_signed) return (mlc_storage){.width = 8, .is_signed = true};
+    bool b1 = lo >= INT8_MIN && hi <= INT8_MAX, b2 = lo >= INT16_MIN && hi <= INT16_MAX,
+         b4 = lo >= INT32_MIN && hi <= INT32_MAX;
+    return (mlc_storage){.width = b1 ? 1 : b2 ? 2 : b4 ? 4 : 8, .is_signed = true};
+}
+
+const char *mlc_storage_name(mlc_storage s) {
+    switch (s.width) {
+    case 1: return s.is_signed ? "i8" : "u8";
+    case 2: return s.is_signed ? "i16" : "u16";
+    case 4: return s.is_signed ? "i32" : "u32";
+    default: return "i64";
+    }
+}
+
+typedef struct planner {
+    mlc_graph *g;
+    mlc_arena *arena;
+    mlc_layout *layout;
+    char opt_level;
+    bool *stored;
+    int *last_use; /* by value id: position of the last node that reads it, in-place readers resolved */
+} planner;
+
+static bool is_gather(const mlc_node *node) {
+    return node->op == mlc_iop("Gather");
+}
+
+/* A reader that asks for the elements of `v` one after the other, once each. */
+static bool reads_in_order(const mlc_node *reader, const mlc_value *v) {
+    return !reader->op->reads && mlc_shape_elements(&reader->out[0]->shape) == mlc_shape_elements(&v->shape);
+}
+
+static void choose_stored(planner *p) {
+    mlc_graph *g = p->g;
+    int64_t *reads = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int64_t);
+    bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool);
+    int *depth = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
+    for (int i = 0; i < g->n_values; i++) in_order[i] = true;
+    for (int k = 0; k < g->n_outputs; k++) p->stored[g->outputs[k]->id] = true;
+
+    for (mlc_node *node = g->last; node; node = node->prev) {
+        mlc_value *v = node->out[0];
+        /* Ops with `reads` (dot products, reductions) compute several elements at
+         * once: elements fetched out of order would wait in registers. */
+        bool block = node->op->reads && !is_gather(node);
+        if (!is_gather(node) && (p->opt_level == '0' || reads[v->id] > 1 || (block && !in_order[v->id])))
+            p->stored[v->id] = true;
+        if (depth[v->id] >= MAX_DEPTH) p->stored[v->id] = true;
+        for (int k = 0; k < node->n_in; k++) {
+            mlc_value *x = node->in[k];
+            int64_t r = node->op->reads ? node->op->reads(node, k) : 1;
+            if (!p->stored[v->id] && r < INT32_MAX && reads[v->id] < INT32_MAX) r *= reads[v->id];
+            reads[x->id] += r;
+            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id])) in_order[x->id] = false;
+            int d = p->stored[v->id] ? 1 : depth[v->id] + 1;
+            if (d > depth[x->id]) depth[x->id] = d;
+        }
+    }
+}
+
+/* The position at which each stored value is read for the last time. */
+static void find_last_uses(planner *p) {
+    mlc_graph *g = p->g;
+    int position = g->n_nodes;
+    for (mlc_node *node = g->last; node; node = node->prev, position--) {
+        mlc_value *v = node->out[0];
+        int at = p->stored[v->id] ? position : p->last_use[v->id];
+        for (int k = 0; k < node->n_in; k++)
+            if (at > p->last_use[node->in[k]->id]) p->last_use[node->in[k]->id] = at;
+    }
+}
+
+typedef struct block {
+    int64_t offset, size;
+    int until; /* last position that reads it */
+    struct block *next;
+} block;
+
+/* First fit among the blocks still alive, which are kept sorted by offset. */
+static int64_t allocate(planner *p, block **alive, int position, int until, int64_t size) {
+    for (block **b = alive; *b;)
+        if ((*b)->until < position) *b = (*b)->next;
+        else b = &(*b)->next;
+    int64_t at = 0;
+    block **b = alive;
+    for (; *b && (*b)->offset - at < size; b = &(*b)->next) at = (*b)->offset + (*b)->size;
+    block *n = MLC_NEW(p->arena, block);
+    *n = (block){.offset = at, .size = size, .until = until, .next = *b};
+    *b = n;
+    return at;
+}
+
+static int64_t place_stored(planner *p, bool wide) {
+    mlc_graph *g = p->g;
+    block *alive = NULL;
+    int64_t top = 0;
+    int position = 0;
+    MLC_FOR_NODES(g, node) {
+        position++;
+        mlc_value *v = node->out[0];
+        mlc_place *place = &p->layout->place[v->id];
+        if (!p->stored[v->id] || place->area == MLC_AREA_OUT) continue;
+        place->area = MLC_AREA_SCRATCH;
+        place->storage = mlc_storage_of(v, wide);
+        int64_t size = round_up8(mlc_shape_elements(&v->shape) * place->storage.width);
+        place->offset = allocate(p, &alive, position, p->last_use[v->id], size);
+        if (place->offset + size > top) top = place->offset + size;
+    }
+    return top;
+}
+
+static int64_t place_tensors(mlc_value **values, int n, mlc_layout *layout, mlc_area area) {
+    int64_t at = 0;
+    for (int k = 0; k < n; k++) {
+        mlc_place *place = &layout->place[values[k]->id];
+        if (place->area == area) continue; /* the same value under two names */
+        *place = (mlc_place){.area = area, .offset = at, .storage = mlc_storage_of(values[k], false)};
+        at += round_up8(mlc_shape_elements(&values[k]->shape) * place->storage.width);
+    }
+    return at;
+}
+
+static void place_features(mlc_graph *g, const mlc_feature_binding *binding, mlc_layout *layout) {
+    int64_t first = 0;
+    for (int k = 0; k < g->n_inputs; k++) {
+        mlc_value *v = g->inputs[k];
+        layout->place[v->id] = (mlc_place){.area = MLC_AREA_IN, .features = binding->features + first};
+        first += mlc_shape_elements(&v->shape);
+    }
+    assert(first == binding->n);
+    layout->features_offset = 0;
+    layout->packet_offset = round_up8(MLC_FEATURES_BYTES);
+    layout->payload_offset = layout->packet_offset + round_up8(binding->pkt_end - binding->pkt_begin);
+    layout->in_size = layout->payload_offset + round_up8(binding->payload_len);
+}
+
+/* A per-CPU array's element may not be larger (PCPU_MIN_UNIT_SIZE). */
+enum { MAX_PERCPU_VALUE = 32768 };
+
+bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout) {
+    planner p = {.g = g, .arena = g->arena, .layout = layout, .opt_level = opt_level};
+    layout->place = MLC_NEW_ARRAY(p.arena, g->n_values + 1, mlc_place);
+    p.stored = MLC_NEW_ARRAY(p.arena, g->n_values + 1, bool);
+    p.last_use = MLC_NEW_ARRAY(p.arena, g->n_values + 1, int);
+
+    if (binding) place_features(g, binding, layout);
+    else layout->in_size = place_tensors(g->inputs, g->n_inputs, layout, MLC_AREA_IN);
+    layout->out_size = place_tensors(g->outputs, g->n_outputs, layout, MLC_AREA_OUT);
+    choose_stored(&p);
+    find_last_uses(&p);
+    layout->scratch_size = place_stored(&p, true);
+    if (layout->scratch_size > MAX_PERCPU_VALUE / 2) layout->scratch_size = place_stored(&p, false);
+
+    layout->out_offset = binding ? layout->in_size : 0;
+    layout->scratch_offset = binding ? layout->out_offset + layout->out_size : 0;
+    layout->frame_size = layout->scratch_offset + layout->scratch_size;
+    if (layout->frame_size == 0) layout->frame_size = 8;
+    if (layout->frame_size > MAX_PERCPU_VALUE)
+        return mlc_error(g->diag, "intermediate values need %lld bytes; the kernel's per-CPU maps hold %d an entry",
+                         (long long)layout->frame_size, MAX_PERCPU_VALUE);
+    return true;
+}

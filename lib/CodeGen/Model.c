@@ -1,0 +1,271 @@
+/*
+ * Emission of the model: walks the stored values in order and fills each element
+ * by element. The code is cut into functions ("parts") of bounded size: LLVM's
+ * scheduler is quadratic in the size of a block.
+ */
+#include "Lowering.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Estimated BPF instructions of one part. */
+enum { PART_BUDGET = 3000, MAX_PARTS = 250 };
+
+/* The kernel's limit on a program is 1,000,000 instructions. */
+enum { MAX_INSTRUCTIONS = 990000 };
+
+struct mlc_memo {
+    const mlc_value *value;
+    int64_t index;
+    LLVMValueRef x;
+    mlc_memo *next;
+};
+
+LLVMTypeRef mlc_lower_int(mlc_lower *l, int width) {
+    return width == 1 ? l->i8 : width == 2 ? l->i16 : width == 4 ? l->i32 : l->i64;
+}
+
+void mlc_l_also(mlc_lower *l, const mlc_node *node, int64_t i, LLVMValueRef x) {
+    mlc_memo *m = MLC_NEW(l->arena, mlc_memo);
+    *m = (mlc_memo){.value = node->out[0], .index = i, .x = x, .next = l->memo};
+    l->memo = m;
+}
+
+/* Takes an element out of the memo: each is wanted once. */
+static LLVMValueRef recall(mlc_lower *l, const mlc_value *v, int64_t i) {
+    for (mlc_memo **m = &l->memo; *m; m = &(*m)->next)
+        if ((*m)->value == v && (*m)->index == i) {
+            LLVMValueRef x = (*m)->x;
+            *m = (*m)->next;
+            return x;
+        }
+    return NULL;
+}
+
+static LLVMValueRef address(mlc_lower *l, mlc_area area, int64_t offset) {
+    LLVMValueRef at = mlc_l_const(l, offset);
+    return LLVMBuildGEP2(l->builder, l->i8, l->base[area], &at, 1, "");
+}
+
+/*
+ * Loads and stores are volatile: LLVM must neither keep hundreds of elements in
+ * registers that BPF does not have, nor reorder loads ahead of their use; either
+ * would spill beyond the 512 bytes of stack.
+ */
+static LLVMValueRef load(mlc_lower *l, mlc_area area, int64_t offset, mlc_storage s) {
+    LLVMTypeRef type = mlc_lower_int(l, s.width);
+    LLVMValueRef x = LLVMBuildLoad2(l->builder, type, address(l, area, offset), "");
+    LLVMSetVolatile(x, true);
+    if (s.big_endian && s.width > 1) {
+        const char *name = s.width == 2 ? "llvm.bswap.i16" : s.width == 4 ? "llvm.bswap.i32" : "llvm.bswap.i64";
+        unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+        LLVMValueRef fn = LLVMGetIntrinsicDeclaration(l->module, id, &type, 1);
+        x = LLVMBuildCall2(l->builder, LLVMIntrinsicGetType(l->context, id, &type, 1), fn, &x, 1, "");
+    }
+    if (s.width == 8) return x;
+    return s.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "") : LLVMBuildZExt(l->builder, x, l->i64, "");
+}
+
+static void store(mlc_lower *l, const mlc_place *place, int64_t i, LLVMValueRef x) {
+    if (place->storage.width < 8) x = LLVMBuildTrunc(l->builder, x, mlc_lower_int(l, place->storage.width), "");
+    LLVMValueRef s =
+        LLVMBuildStore(l->builder, x, address(l, place->area, place->offset + i * place->storage.width));
+    LLVMSetVolatile(s, true);
+}
+
+static int64_t feature_offset(const mlc_layout *layout, const mlc_feature *f) {
+    switch (f->source) {
+    case MLC_FEATURE_NAMED: return layout->features_offset + f->offset;
+    case MLC_FEATURE_PACKET: return layout->packet_offset + f->offset;
+    default: return layout->payload_offset + f->offset;
+    }
+}
+
+static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i) {
+    LLVMMetadataRef before = LLVMGetCurrentDebugLocation2(l->builder);
+    mlc_debug_line(l->debug, l->builder, l->scope, node->line);
+    LLVMValueRef x = node->op->lower(l, node, i);
+    LLVMSetCurrentDebugLocation2(l->builder, before);
+    return x;
+}
+
+LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {
+    if (v->constant) return mlc_l_const(l, v->constant->i[i]);
+    const mlc_place *place = &l->cg->layout.place[v->id];
+    if (place->features) {
+        const mlc_feature *f = &place->features[i];
+        mlc_storage s = {.width = (uint8_t)f->width, .is_signed = f->is_signed, .big_endian = f->big_endian};
+        return load(l, MLC_AREA_IN, feature_offset(&l->cg->layout, f), s);
+    }
+    if (place->area != MLC_AREA_NONE)
+        return load(l, place->area, place->offset + i * place->storage.width, place->storage);
+    LLVMValueRef x = recall(l, v, i);
+    return x ? x : compute(l, v->producer, i);
+}
+
+/* --- read-only tables --- */
+
+typedef struct mlc_table_entry {
+    const int64_t *data;
+    int64_t n;
+    LLVMValueRef global;
+    LLVMTypeRef type;
+    mlc_storage storage;
+    int64_t padded; /* entries, a power of two */
+    struct mlc_table_entry *next;
+} table_entry;
+
+static int64_t power_of_two_at_least(int64_t n) {
+    int64_t p = 1;
+    while (p < n) p <<= 1;
+    return p;
+}
+
+/* Padding to a power of two repeats the last entry: with the index masked, the
+ * verifier sees an access within bounds, and no comparison is needed. */
+static table_entry *table_global(mlc_lower *l, const int64_t *data, int64_t n) {
+    for (table_entry *e = l->tables; e; e = e->next)
+        if (e->n == n && memcmp(e->data, data, (size_t)n * sizeof *data) == 0) return e;
+    table_entry *e = MLC_NEW(l->arena, table_entry);
+    mlc_value range = {.shape = {.rank = 1, .dim = {n}}, .lo = (int64_t *)data, .hi = (int64_t *)data};
+    *e = (table_entry){.data = data, .n = n, .storage = mlc_storage_of(&range, false),
+                       .padded = power_of_two_at_least(n), .next = l->tables};
+    l->tables = e;
+    LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
+    LLVMValueRef *x = MLC_NEW_ARRAY(l->arena, e->padded, LLVMValueRef);
+    for (int64_t i = 0; i < e->padded; i++)
+        x[i] = LLVMConstInt(element, (unsigned long long)data[i < n ? i : n - 1], true);
+    LLVMValueRef init = LLVMConstArray2(element, x, (uint64_t)e->padded);
+    e->type = LLVMTypeOf(init);
+    int number = 0;
+    for (table_entry *other = e->next; other; other = other->next) number++;
+    e->global = LLVMAddGlobal(l->module, e->type, mlc_arena_printf(l->arena, "mlc_table_%d", number));
+    LLVMSetInitializer(e->global, init);
+    LLVMSetGlobalConstant(e->global, true);
+    LLVMSetLinkage(e->global, LLVMInternalLinkage);
+    LLVMSetAlignment(e->global, 8);
+    return e;
+}
+
+LLVMValueRef mlc_l_table(mlc_lower *l, const int64_t *data, int64_t n, LLVMValueRef index) {
+    table_entry *e = table_global(l, data, n);
+    index = mlc_l_and(l, index, mlc_l_const(l, e->padded - 1));
+    LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
+    LLVMValueRef at = LLVMBuildGEP2(l->builder, element, e->global, &index, 1, "");
+    LLVMValueRef x = LLVMBuildLoad2(l->builder, element, at, "");
+    if (e->storage.width == 8) return x;
+    return e->storage.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "") : LLVMBuildZExt(l->builder, x, l->i64, "");
+}
+
+/* --- functions --- */
+
+static LLVMTypeRef model_type(mlc_lower *l) {
+    LLVMTypeRef params[3] = {l->ptr, l->ptr, l->ptr};
+    return LLVMFunctionType(LLVMVoidTypeInContext(l->context), params, 3, false);
+}
+
+static void add_attribute(mlc_lower *l, LLVMValueRef fn, const char *name) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(l->context, kind, 0));
+}
+
+static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage linkage) {
+    static const char *const params[] = {"in", "out", "scratch"};
+    LLVMValueRef fn = LLVMAddFunction(l->module, name, model_type(l));
+    LLVMSetLinkage(fn, linkage);
+    add_attribute(l, fn, "noinline");
+    add_attribute(l, fn, "nounwind");
+    l->function = fn;
+    l->scope = mlc_debug_function(l->debug, fn, params, 3, 1);
+    for (unsigned k = 0; k < 3; k++) l->base[MLC_AREA_IN + k] = LLVMGetParam(fn, k);
+    LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
+    mlc_debug_line(l->debug, l->builder, l->scope, 1);
+    l->memo = NULL;
+    return fn;
+}
+
+static int64_t element_cost(const mlc_lower *l, const mlc_node *node, int depth) {
+    int64_t cost = node->op->cost ? node->op->cost(node) : 4;
+    for (int k = 0; k < node->n_in; k++) {
+        const mlc_value *x = node->in[k];
+        if (x->producer && l->cg->layout.place[x->id].area == MLC_AREA_NONE && depth < 64)
+            cost += element_cost(l, x->producer, depth + 1);
+    }
+    return cost;
+}
+
+/* Parts are numbered functions; mlc_model calls them in order. */
+static void begin_part(mlc_lower *l) {
+    begin_function(l, mlc_arena_printf(l->arena, "mlc_part_%d", l->n_parts++), LLVMInternalLinkage);
+}
+
+/* Into the current function, and new parts once it has `budget` instructions. */
+static void emit_values(mlc_lower *l, int64_t budget) {
+    int64_t used = 0;
+    MLC_FOR_NODES(l->cg->graph, node) {
+        mlc_value *v = node->out[0];
+        const mlc_place *place = &l->cg->layout.place[v->id];
+        if (place->area == MLC_AREA_NONE) continue;
+        int64_t n = mlc_shape_elements(&v->shape), cost = element_cost(l, node, 0);
+        for (int64_t i = 0; i < n; i++) {
+            if (used > budget && !l->memo) {
+                LLVMBuildRetVoid(l->builder);
+                begin_part(l);
+                used = 0;
+            }
+            LLVMValueRef x = recall(l, v, i);
+            if (!x) x = compute(l, node, i);
+            mlc_debug_line(l->debug, l->builder, l->scope, node->line);
+            store(l, place, i, x);
+            used += cost;
+        }
+    }
+    LLVMBuildRetVoid(l->builder);
+}
+
+static int64_t total_cost(mlc_lower *l) {
+    int64_t total = 0;
+    MLC_FOR_NODES(l->cg->graph, node) {
+        if (l->cg->layout.place[node->out[0]->id].area == MLC_AREA_NONE) continue;
+        total += element_cost(l, node, 0) * mlc_shape_elements(&node->out[0]->shape);
+    }
+    return total;
+}
+
+static void dispose_builder(void *builder) {
+    LLVMDisposeBuilder(builder);
+}
+
+bool mlc_emit_model(mlc_codegen *cg, LLVMModuleRef module, mlc_debug *debug) {
+    mlc_lower l = {.cg = cg, .arena = cg->arena, .debug = debug, .module = module};
+    l.context = LLVMGetModuleContext(module);
+    l.i8 = LLVMInt8TypeInContext(l.context);
+    l.i16 = LLVMInt16TypeInContext(l.context);
+    l.i32 = LLVMInt32TypeInContext(l.context);
+    l.i64 = LLVMInt64TypeInContext(l.context);
+    l.ptr = LLVMPointerTypeInContext(l.context, 0);
+
+    int64_t total = total_cost(&l);
+    if (total > MAX_INSTRUCTIONS) {
+        mlc_error(cg->diag, "the model needs about %lld instructions unrolled; the kernel's limit is 1,000,000",
+                  (long long)total);
+        return mlc_note(cg->diag, "use a smaller model");
+    }
+    l.builder = LLVMCreateBuilderInContext(l.context);
+    mlc_arena_defer(cg->arena, dispose_builder, l.builder);
+    if (total <= PART_BUDGET) {
+        begin_function(&l, "mlc_model", LLVMExternalLinkage);
+        emit_values(&l, INT64_MAX);
+        return true;
+    }
+    begin_part(&l);
+    emit_values(&l, total / MAX_PARTS > PART_BUDGET ? total / MAX_PARTS : PART_BUDGET);
+    begin_function(&l, "mlc_model", LLVMExternalLinkage);
+    for (int i = 0; i < l.n_parts; i++) {
+        LLVMValueRef part = LLVMGetNamedFunction(module, mlc_arena_printf(l.arena, "mlc_part_%d", i));
+        LLVMBuildCall2(l.builder, model_type(&l), part, &l.base[MLC_AREA_IN], 3, "");
+    }
+    LLVMBuildRetVoid(l.builder);
+    return true;
+}
