@@ -19,13 +19,13 @@ struct mlc_flow_key {
     __u32 proto;
 };
 
-/* Values of the state maps; times in ns. */
+/* Values of the state maps, all of u64; times in ns. */
 struct mlc_flow {
     __u64 first, last;
     __u64 packets, bytes, sum_of_squares; /* of ip_len */
-    __u64 iat, iat_max;                   /* since the previous packet, and the largest so far */
+    __u64 iat_max;                        /* largest gap between packets */
     __u64 syn, finrst, psh; /* packets with these flags */
-    __u32 min_len, max_len;
+    __u64 min_len, max_len;
 };
 
 struct mlc_source {
@@ -46,20 +46,23 @@ struct mlc_packet {
     struct mlc_flow_key key;
     __u16 ip_len, fragment; /* host byte order */
     __u16 window;
-    __u16 l4_offset; /* from the first byte of the packet */
+    __u8 flags;     /* of TCP */
+    __u8 ip_offset; /* from the first byte of the packet */
     __u8 ip_header, l4_header; /* bytes; l4_header 0: none, or not known */
-    __u8 flags;                /* of TCP */
-    __u8 pad[5];
+    __u8 pad[6];
 };
 
 struct mlc_area {
     __u16 feature[MLC_N_BUILTINS];
     __u16 pad;
+    __u32 counter; /* key of mlc_stats */
+    __u32 pad2;
     struct mlc_packet packet;
     __u64 now; /* ns */
+    __u64 iat; /* ns since the flow's previous packet */
     __u64 new_flow; /* 1: the packet begins a flow */
     __u64 syn_only; /* 1: SYN without ACK */
-    /* The state after this packet. */
+    /* The state after this packet; for a moment, a new one to insert. */
     union {
         struct mlc_flow flow;
         struct mlc_source source;
@@ -82,11 +85,22 @@ static __always_inline int mlc_uses(int feature)
  * differ in what they wrote end in one state. */
 #define MLC_REREAD() asm volatile("" ::: "memory")
 
+/* The same pointer to LLVM's mind a new one: addresses of members are computed from
+ * it where they are used, and not kept in registers or on the stack in between. */
+#define MLC_FRESH(pointer)                                              \
+    ({                                                                  \
+        typeof(pointer) fresh_;                                         \
+        asm volatile("%0 = %1" : "=r"(fresh_) : "r"(pointer));          \
+        fresh_;                                                         \
+    })
+
 /* Sets a feature that the model uses; the value is computed only then. */
 #define MLC_SET(area, SYMBOL, value)                            \
     do {                                                        \
-        if (mlc_uses(MLC_##SYMBOL))                             \
+        if (mlc_uses(MLC_##SYMBOL)) {                           \
             (area)->feature[MLC_##SYMBOL] = (__u16)(value);     \
+            MLC_REREAD();                                       \
+        }                                                       \
     } while (0)
 
 #endif

@@ -23,11 +23,9 @@ struct mlc_vlan {
     __be16 tci, type;
 };
 
-/* What is left of the packet. `offset` follows `at`, because the difference of two
- * pointers is refused to programs without CAP_PERFMON. */
+/* What is left of the packet. */
 struct mlc_cursor {
     void *at, *end;
-    __u32 offset;
 };
 
 static __always_inline int mlc_has(const struct mlc_cursor *c, int n)
@@ -36,18 +34,15 @@ static __always_inline int mlc_has(const struct mlc_cursor *c, int n)
 }
 
 /* The asm statement keeps each way of a branch its own addition of a constant. */
-#define MLC_ADVANCE(c, n)                                        \
-    do {                                                         \
-        asm volatile("%0 += %1" : "+r"((c)->at) : "i"(n));       \
-        (c)->offset += (n);                                      \
-    } while (0)
+#define MLC_ADVANCE(c, n) asm volatile("%0 += %1" : "+r"((c)->at) : "i"(n))
 
-static __always_inline int mlc_parse_ethernet(struct mlc_cursor *c)
+static __always_inline int mlc_parse_ethernet(struct mlc_cursor *c, struct mlc_packet *p)
 {
     struct ethhdr *eth = c->at;
     if (!mlc_has(c, sizeof *eth))
         return MLC_PACKET_BAD_HEADER;
     __be16 type = eth->h_proto;
+    __u8 offset = sizeof *eth;
     MLC_ADVANCE(c, sizeof *eth);
 #pragma unroll
     for (int i = 0; i < MLC_MAX_VLAN_TAGS; i++) {
@@ -57,7 +52,9 @@ static __always_inline int mlc_parse_ethernet(struct mlc_cursor *c)
             return MLC_PACKET_BAD_HEADER;
         type = ((struct mlc_vlan *)c->at)->type;
         MLC_ADVANCE(c, sizeof(struct mlc_vlan));
+        offset += sizeof(struct mlc_vlan);
     }
+    p->ip_offset = offset;
     return type == bpf_htons(ETH_P_IP) ? MLC_NO_ERROR : MLC_PACKET_NOT_IPV4;
 }
 
@@ -87,45 +84,39 @@ static __always_inline int mlc_parse_ip(struct mlc_cursor *c, struct mlc_packet 
     return mlc_has(c, 0) ? MLC_NO_ERROR : MLC_PACKET_BAD_HEADER;
 }
 
-static __always_inline void mlc_parse_l4(struct mlc_cursor *c, __u32 proto, __u16 fragment, struct mlc_packet *p)
+static __always_inline void mlc_parse_l4(struct mlc_cursor *c, struct mlc_packet *p)
 {
-    __u16 sport = 0, dport = 0, window = 0;
-    __u8 header = 0, flags = 0;
-    if (!(fragment & 0x1fff)) {
-        if (proto == IPPROTO_TCP && mlc_has(c, sizeof(struct tcphdr))) {
-            struct tcphdr *tcp = c->at;
-            sport = tcp->source;
-            dport = tcp->dest;
-            window = bpf_ntohs(tcp->window);
-            header = ((__u8 *)tcp)[12] >> 4 << 2;
-            flags = ((__u8 *)tcp)[13];
-        } else if (proto == IPPROTO_UDP && mlc_has(c, sizeof(struct udphdr))) {
-            struct udphdr *udp = c->at;
-            sport = udp->source;
-            dport = udp->dest;
-            header = sizeof *udp;
-        } else if (proto == IPPROTO_ICMP && mlc_has(c, MLC_ICMP_HEADER)) {
-            header = MLC_ICMP_HEADER;
-        }
+    __u32 proto = p->key.proto;
+    p->key.sport = p->key.dport = p->window = p->l4_header = p->flags = 0;
+    if (p->fragment & 0x1fff)
+        return;
+    if (proto == IPPROTO_TCP && mlc_has(c, sizeof(struct tcphdr))) {
+        struct tcphdr *tcp = c->at;
+        p->key.sport = tcp->source;
+        p->key.dport = tcp->dest;
+        p->window = bpf_ntohs(tcp->window);
+        p->l4_header = ((__u8 *)tcp)[12] >> 4 << 2;
+        p->flags = ((__u8 *)tcp)[13];
+    } else if (proto == IPPROTO_UDP && mlc_has(c, sizeof(struct udphdr))) {
+        struct udphdr *udp = c->at;
+        p->key.sport = udp->source;
+        p->key.dport = udp->dest;
+        p->l4_header = sizeof *udp;
+    } else if (proto == IPPROTO_ICMP && mlc_has(c, MLC_ICMP_HEADER)) {
+        p->l4_header = MLC_ICMP_HEADER;
     }
-    p->key.sport = sport;
-    p->key.dport = dport;
-    p->window = window;
-    p->l4_header = header;
-    p->flags = flags;
 }
 
 static __always_inline int mlc_parse(void *data, void *end, struct mlc_packet *p)
 {
-    struct mlc_cursor c = {data, end, 0};
-    int error = mlc_parse_ethernet(&c);
+    struct mlc_cursor c = {data, end};
+    int error = mlc_parse_ethernet(&c, p);
     if (error != MLC_NO_ERROR)
         return error;
     error = mlc_parse_ip(&c, p);
     if (error != MLC_NO_ERROR)
         return error;
-    p->l4_offset = c.offset;
-    mlc_parse_l4(&c, p->key.proto, p->fragment, p);
+    mlc_parse_l4(&c, p);
     MLC_REREAD();
     return MLC_NO_ERROR;
 }

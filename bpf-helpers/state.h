@@ -39,43 +39,63 @@ struct {
     __type(value, struct mlc_destination);
 } mlc_destinations MLC_MAP;
 
-/* Each state is copied to the area, changed there and written back: features are
- * computed from the copy, which no other CPU touches. */
-#define MLC_WRITE_BACK(map, key, found, copy)                            \
-    do {                                                                 \
-        if (found)                                                       \
-            *(found) = *(copy);                                          \
-        else if (bpf_map_update_elem(map, key, copy, BPF_ANY))           \
-            return MLC_PACKET_NO_MEMORY;                                 \
-        MLC_REREAD();                                                    \
+/*
+ * The value for the key in area member `key`; a new one is a copy of member
+ * `initial`, which `init` sets. Each state is then copied to the area, changed
+ * there and written back: features are computed from the copy, which no other CPU
+ * touches. The pointer is tested for NULL only once on every way: at a second test
+ * the verifier follows the wrong way too, as a CPU that speculates may.
+ */
+#define MLC_FIND(found, map, key, initial, init)                                                      \
+    typeof(a->initial) *found = bpf_map_lookup_elem(map, &MLC_FRESH(a)->key);                        \
+    if (!found) {                                                                                     \
+        init;                                                                                         \
+        bpf_map_update_elem(map, &MLC_FRESH(a)->key, &MLC_FRESH(a)->initial, BPF_NOEXIST);          \
+        found = bpf_map_lookup_elem(map, &MLC_FRESH(a)->key);                                        \
+        if (!found)                                                                                   \
+            return MLC_PACKET_NO_MEMORY;                                                              \
+    }
+
+/* Word by word, from and to where the words are: memcpy would first compute both
+ * addresses, and keep them. */
+#define MLC_COPY_STATE(to, from)                                                 \
+    do {                                                                         \
+        _Static_assert(sizeof(to) == sizeof(from), "MLC_COPY_STATE");            \
+        _Pragma("unroll") for (__u32 i_ = 0; i_ < sizeof(to) / sizeof(__u64); i_++) \
+            ((__u64 *)&(to))[i_] = ((const __u64 *)&(from))[i_];                 \
+        MLC_REREAD();                                                            \
     } while (0)
+
+static __always_inline void mlc_new_flow(struct mlc_area *a)
+{
+    __u64 len = a->packet.ip_len;
+    a->flow = (struct mlc_flow){.first = a->now, .last = a->now, .min_len = len, .max_len = len};
+    a->new_flow = 1;
+}
 
 static __always_inline int mlc_flow_features(struct mlc_area *a)
 {
-    const struct mlc_packet *p = &a->packet;
-    struct mlc_flow *found = bpf_map_lookup_elem(&mlc_flows, &p->key), *f = &a->flow;
-    __u64 now = a->now, len = p->ip_len, flags = p->flags;
-    if (found)
-        *f = *found;
-    if (!found || (__s64)(now - f->last) > MLC_FLOW_IDLE_NS) {
-        *f = (struct mlc_flow){.first = now, .last = now, .min_len = len, .max_len = len};
-        a->new_flow = 1;
-    }
+    MLC_FIND(found, &mlc_flows, packet.key, flow, mlc_new_flow(a))
+    struct mlc_flow *f = &a->flow;
+    MLC_COPY_STATE(*f, *found);
+    if ((__s64)(a->now - f->last) > MLC_FLOW_IDLE_NS)
+        mlc_new_flow(a);
     MLC_REREAD();
+    __u64 len = a->packet.ip_len, flags = a->packet.flags;
     /* A clock that runs back (another CPU's) gives a gap of 0. */
-    __u64 iat = mlc_excess(now, f->last);
+    __u64 iat = mlc_excess(a->now, f->last);
     f->last += iat;
     f->packets++;
     f->bytes += len;
     f->sum_of_squares += len * len;
-    f->iat = iat;
+    a->iat = iat;
     f->iat_max = mlc_max(iat, f->iat_max);
     f->min_len = mlc_min(f->min_len, len);
     f->max_len = mlc_max(f->max_len, len);
     f->syn += flags >> 1 & 1;
-    f->finrst += (flags | flags >> 2) & 1;
+    f->finrst += (flags | mlc_opaque(flags >> 2)) & 1;
     f->psh += flags >> 3 & 1;
-    MLC_WRITE_BACK(&mlc_flows, &p->key, found, f);
+    MLC_COPY_STATE(*found, *f);
 
     __u64 n = f->packets, us = (f->last - f->first) / 1000, mean = f->bytes / n;
     MLC_SET(a, F_MEAN_LEN, mean);
@@ -87,7 +107,7 @@ static __always_inline int mlc_flow_features(struct mlc_area *a)
     MLC_SET(a, F_L8_BYTES, mlc_l8(f->bytes));
     MLC_SET(a, F_MIN_LEN, f->min_len);
     MLC_SET(a, F_MAX_LEN, f->max_len);
-    MLC_SET(a, F_L8_IAT_US, mlc_l8_u32(f->iat / 1000));
+    MLC_SET(a, F_L8_IAT_US, mlc_l8_u32(a->iat / 1000));
     MLC_SET(a, F_L8_IAT_MAX_US, mlc_l8_u32(f->iat_max / 1000));
     MLC_SET(a, F_L8_SYN, mlc_l8(f->syn));
     MLC_SET(a, F_L8_FINRST, mlc_l8(f->finrst));
@@ -97,11 +117,11 @@ static __always_inline int mlc_flow_features(struct mlc_area *a)
 
 static __always_inline int mlc_source_features(struct mlc_area *a)
 {
+    MLC_FIND(found, &mlc_sources, packet.key.saddr, source, a->source = (struct mlc_source){.start = a->now})
     const struct mlc_packet *p = &a->packet;
-    struct mlc_source *found = bpf_map_lookup_elem(&mlc_sources, &p->key.saddr), *s = &a->source;
-    if (found)
-        *s = *found;
-    if (!found || (__s64)(a->now - s->start) >= MLC_SOURCE_WINDOW_NS)
+    struct mlc_source *s = &a->source;
+    MLC_COPY_STATE(*s, *found);
+    if ((__s64)(a->now - s->start) >= MLC_SOURCE_WINDOW_NS)
         *s = (struct mlc_source){.start = a->now};
     MLC_REREAD();
     s->packets++;
@@ -110,7 +130,7 @@ static __always_inline int mlc_source_features(struct mlc_area *a)
     s->syn += a->syn_only;
     s->ports |= mlc_bucket(bpf_ntohs(p->key.dport));
     s->destinations |= mlc_bucket(bpf_ntohl(p->key.daddr));
-    MLC_WRITE_BACK(&mlc_sources, &p->key.saddr, found, s);
+    MLC_COPY_STATE(*found, *s);
 
     MLC_SET(a, S_L8_PKTS, mlc_l8(s->packets));
     MLC_SET(a, S_L8_NEWFLOWS, mlc_l8(s->new_flows));
@@ -124,18 +144,18 @@ static __always_inline int mlc_source_features(struct mlc_area *a)
 
 static __always_inline int mlc_destination_features(struct mlc_area *a)
 {
+    MLC_FIND(found, &mlc_destinations, packet.key.daddr, destination, a->destination = (struct mlc_destination){.start = a->now})
     const struct mlc_packet *p = &a->packet;
-    struct mlc_destination *found = bpf_map_lookup_elem(&mlc_destinations, &p->key.daddr), *d = &a->destination;
-    if (found)
-        *d = *found;
-    if (!found || (__s64)(a->now - d->start) >= MLC_DESTINATION_WINDOW_NS)
+    struct mlc_destination *d = &a->destination;
+    MLC_COPY_STATE(*d, *found);
+    if ((__s64)(a->now - d->start) >= MLC_DESTINATION_WINDOW_NS)
         *d = (struct mlc_destination){.start = a->now};
     MLC_REREAD();
     d->packets++;
     d->new_flows += a->new_flow;
     d->syn += a->syn_only;
     d->sources |= mlc_bucket(bpf_ntohl(p->key.saddr));
-    MLC_WRITE_BACK(&mlc_destinations, &p->key.daddr, found, d);
+    MLC_COPY_STATE(*found, *d);
 
     MLC_SET(a, D_L8_PKTS, mlc_l8(d->packets));
     MLC_SET(a, D_L8_NEWFLOWS, mlc_l8(d->new_flows));

@@ -37,6 +37,7 @@ bool mlc_npz_write(mlc_arena *arena, mlc_diag *diag, const char *path, const mlc
  * without numbers names the columns; *header then has `columns` names, else it is
  * NULL. `header` may be NULL.
  */
-const mlc_tensor *mlc_csv_read(mlc_arena *arena, mlc_diag *diag, const char *path, const char *const **header);
+const mlc_tensor *mlc_csv_read(mlc_arena *arena, mlc_diag *diag, const char *path,
+                               const char *const **header);
 
 #endif

@@ -71,6 +71,10 @@ typedef struct mlc_op {
      * most: 1 lets the producer be computed in place. NULL: 1 for every input. */
     int64_t (*reads)(const mlc_node *node, int k);
 
+    /* lower computes several elements at once, or each from many (dot products,
+     * reductions): in-place computation must ask for them in order. */
+    bool block;
+
     /* Estimated BPF instructions of one output element. NULL: 4. */
     int64_t (*cost)(const mlc_node *node);
 

@@ -184,8 +184,29 @@ static bool finish(mlc_codegen *cg, mlc_result *result) {
     return true;
 }
 
+/* Multiplications by weights that are not zero, of one inference. */
+static long count_macs(const mlc_graph *g) {
+    long macs = 0;
+    MLC_FOR_NODES(g, node) {
+        bool conv = node->op == mlc_iop("Conv");
+        if (!conv && node->op != mlc_iop("Linear")) continue;
+        const mlc_tensor *w = node->in[1]->constant;
+        int64_t n = mlc_shape_elements(&w->shape), out = mlc_shape_elements(&node->out[0]->shape), used = 0;
+        for (int64_t i = 0; i < n; i++) used += w->i[i] != 0;
+        if (w->shape.dim[0]) macs += (long)(used * (out / w->shape.dim[0]));
+    }
+    return macs;
+}
+
+/* Constants stand behind the nodes; as debug source they would only add weight. */
+static const char *without_constants(mlc_arena *arena, const char *listing) {
+    const char *constants = strstr(listing, "\nconst %");
+    return constants ? mlc_arena_strndup(arena, listing, (size_t)(constants - listing)) : listing;
+}
+
 bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
-    cg->listing = mlc_graph_print(cg->graph, cg->arena);
+    result->stats.macs = count_macs(cg->graph);
+    cg->listing = without_constants(cg->arena, mlc_graph_print(cg->graph, cg->arena));
     if (!mlc_layout_plan(cg->graph, cg->binding, cg->options->opt_level, &cg->layout)) return false;
     if (cg->options->emit == MLC_EMIT_JSON) {
         const char *manifest = mlc_manifest(cg);

@@ -56,23 +56,34 @@ static bool is_gather(const mlc_node *node) {
 
 /* A reader that asks for the elements of `v` one after the other, once each. */
 static bool reads_in_order(const mlc_node *reader, const mlc_value *v) {
-    return !reader->op->reads && mlc_shape_elements(&reader->out[0]->shape) == mlc_shape_elements(&v->shape);
+    return !reader->op->block && !is_gather(reader) &&
+           mlc_shape_elements(&reader->out[0]->shape) == mlc_shape_elements(&v->shape);
+}
+
+/* Values that, computed in place, would compute a block in place. */
+static bool *find_blocks(planner *p) {
+    bool *has_block = MLC_NEW_ARRAY(p->arena, p->g->n_values + 1, bool);
+    MLC_FOR_NODES(p->g, node) {
+        bool has = node->op->block;
+        for (int k = 0; k < node->n_in && !is_gather(node); k++) has = has || has_block[node->in[k]->id];
+        has_block[node->out[0]->id] = has;
+    }
+    return has_block;
 }
 
 static void choose_stored(planner *p) {
     mlc_graph *g = p->g;
     int64_t *reads = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int64_t);
-    bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool);
+    bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool), *has_block = find_blocks(p);
     int *depth = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
     for (int i = 0; i < g->n_values; i++) in_order[i] = true;
     for (int k = 0; k < g->n_outputs; k++) p->stored[g->outputs[k]->id] = true;
 
     for (mlc_node *node = g->last; node; node = node->prev) {
         mlc_value *v = node->out[0];
-        /* Ops with `reads` (dot products, reductions) compute several elements at
-         * once: elements fetched out of order would wait in registers. */
-        bool block = node->op->reads && !is_gather(node);
-        if (!is_gather(node) && (p->opt_level == '0' || reads[v->id] > 1 || (block && !in_order[v->id])))
+        /* Elements of a block fetched out of order would wait in registers for
+         * their turn: store the last value before, which is also the narrowest. */
+        if (!is_gather(node) && (p->opt_level == '0' || reads[v->id] > 1 || (has_block[v->id] && !in_order[v->id])))
             p->stored[v->id] = true;
         if (depth[v->id] >= MAX_DEPTH) p->stored[v->id] = true;
         for (int k = 0; k < node->n_in; k++) {

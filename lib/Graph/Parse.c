@@ -246,7 +246,7 @@ static bool parse_const(mlc_parser *p) {
 
 static bool parse_opset(mlc_parser *p) {
     const char *domain;
-    int version;
+    int version = 0;
     if (!mlc_scan_name(&p->s, "a domain", &domain) || !parse_version(p, &version))
         return false;
     domain = canonical_domain(domain);

@@ -7,13 +7,11 @@
 /* Text forms of the largest models that unroll are some ten megabytes. */
 enum { MAX_TEXT = 256 << 20 };
 
-static void close_file(void *file)
-{
+static void close_file(void *file) {
     fclose(file);
 }
 
-mlc_graph *mlc_graph_read(mlc_arena *arena, mlc_diag *diag, const char *path)
-{
+mlc_graph *mlc_graph_read(mlc_arena *arena, mlc_diag *diag, const char *path) {
     FILE *f = fopen(path, "rb");
     if (!f) {
         mlc_error(diag, "cannot open: %s", strerror(errno));

@@ -37,7 +37,7 @@ void mlc_text_name(mlc_str *s, const char *name) {
         mlc_str_bytes(s, name, (size_t)(c - name));
 }
 
-enum { REAL_SIZE = 32 };
+enum { REAL_SIZE = 40 };
 
 static void shortest(char buffer[REAL_SIZE], double x, mlc_dtype dtype) {
     if (isnan(x)) {

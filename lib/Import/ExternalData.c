@@ -15,8 +15,7 @@ typedef struct location {
     bool has_length;
 } location;
 
-static bool parse_number(const char *text, uint64_t *out)
-{
+static bool parse_number(const char *text, uint64_t *out) {
     uint64_t x = 0;
     for (const char *p = text; *p; p++) {
         if (*p < '0' || *p > '9' || x > (uint64_t)INT64_MAX / 10 - 1)
@@ -27,8 +26,8 @@ static bool parse_number(const char *text, uint64_t *out)
     return *text != '\0';
 }
 
-static bool parse_location(mlc_importer *im, const mlc_subject *about, const Onnx__TensorProto *t, location *l)
-{
+static bool parse_location(mlc_importer *im, const mlc_subject *about, const Onnx__TensorProto *t,
+                           location *l) {
     *l = (location){0};
     for (size_t k = 0; k < t->n_external_data; k++) {
         const char *key = t->external_data[k]->key, *value = t->external_data[k]->value;
@@ -51,8 +50,7 @@ static bool parse_location(mlc_importer *im, const mlc_subject *about, const Onn
 }
 
 /* The descriptor, or -1 after reporting. */
-static int open_beneath(mlc_importer *im, const mlc_subject *about, const char *file)
-{
+static int open_beneath(mlc_importer *im, const mlc_subject *about, const char *file) {
     struct open_how how = {
         .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
@@ -68,14 +66,14 @@ static int open_beneath(mlc_importer *im, const mlc_subject *about, const char *
     if (error == ENOENT)
         mlc_note(im->diag, "keep the data file beside the model, under the name that it was exported with");
     else if (error == ELOOP || error == EXDEV)
-        mlc_note(im->diag, "external data is read only from regular files beneath the model's folder: copy it there");
+        mlc_note(im->diag,
+                 "external data is read only from regular files beneath the model's folder: copy it there");
     else if (error == ENOSYS)
         mlc_note(im->diag, "external data needs the system call openat2 of Linux 5.6");
     return -1;
 }
 
-static bool read_range(int fd, uint8_t *to, size_t size, uint64_t offset)
-{
+static bool read_range(int fd, uint8_t *to, size_t size, uint64_t offset) {
     while (size) {
         ssize_t n = pread(fd, to, size, (off_t)offset);
         if (n < 0 && errno == EINTR)
@@ -89,8 +87,7 @@ static bool read_range(int fd, uint8_t *to, size_t size, uint64_t offset)
     return true;
 }
 
-static bool read_location(mlc_importer *im, const mlc_subject *about, const location *l, size_t size)
-{
+static bool read_location(mlc_importer *im, const mlc_subject *about, const location *l, size_t size) {
     const char *file = mlc_escape(l->file);
     struct stat st;
     if (fstat(im->external_file, &st) != 0 || !S_ISREG(st.st_mode))
@@ -110,8 +107,8 @@ static bool read_location(mlc_importer *im, const mlc_subject *about, const loca
     return true;
 }
 
-const uint8_t *mlc_external_data(mlc_importer *im, const mlc_subject *about, const Onnx__TensorProto *t, size_t size)
-{
+const uint8_t *mlc_external_data(mlc_importer *im, const mlc_subject *about, const Onnx__TensorProto *t,
+                                 size_t size) {
     location l;
     free(im->external_buffer);
     im->external_buffer = NULL;

@@ -10,8 +10,7 @@
 /* Far above what can become a kernel program; keeps sizes in 32 bits. */
 #define MAX_FILE_SIZE ((off_t)512 << 20)
 
-static bool read_all(mlc_importer *im, int fd, size_t size)
-{
+static bool read_all(mlc_importer *im, int fd, size_t size) {
     /* One more byte than expected, to notice a file that grows. */
     uint8_t *buffer = malloc(size + 1);
     if (!buffer)
@@ -35,8 +34,7 @@ static bool read_all(mlc_importer *im, int fd, size_t size)
     return true;
 }
 
-static bool read_fd(mlc_importer *im, int fd, const char *path)
-{
+static bool read_fd(mlc_importer *im, int fd, const char *path) {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return mlc_error(im->diag, "cannot read the file: %s", strerror(errno));
@@ -50,8 +48,7 @@ static bool read_fd(mlc_importer *im, int fd, const char *path)
     return read_all(im, fd, (size_t)st.st_size);
 }
 
-bool mlc_importer_read(mlc_importer *im, const char *path)
-{
+bool mlc_importer_read(mlc_importer *im, const char *path) {
     const char *slash = strrchr(path, '/');
     const char *folder = ".";
     if (slash)
@@ -67,8 +64,7 @@ bool mlc_importer_read(mlc_importer *im, const char *path)
     return ok;
 }
 
-void mlc_importer_release(mlc_importer *im)
-{
+void mlc_importer_release(mlc_importer *im) {
     if (im->model)
         onnx__model_proto__free_unpacked(im->model, NULL);
     if (im->folder >= 0)
@@ -84,8 +80,7 @@ void mlc_importer_release(mlc_importer *im)
     im->file_buffer = im->external_buffer = NULL;
 }
 
-bool mlc_importer_hash(mlc_importer *im, const void *data, size_t size)
-{
+bool mlc_importer_hash(mlc_importer *im, const void *data, size_t size) {
     if (!im->digest) {
         im->digest = EVP_MD_CTX_new();
         if (!im->digest || !EVP_DigestInit_ex(im->digest, EVP_sha256(), NULL))

@@ -13,20 +13,18 @@ enum {
     ATTRIBUTE_PROTO = 11, /* field of FunctionProto */
 };
 
-static int compare_names(const char *domain, const char *name, const Onnx__FunctionProto *f)
-{
+static int compare_names(const char *domain, const char *name, const Onnx__FunctionProto *f) {
     int order = strcmp(domain, mlc_domain(f->domain));
     return order ? order : strcmp(name, f->name ? f->name : "");
 }
 
-static int compare(const void *x, const void *y)
-{
+static int compare(const void *x, const void *y) {
     const Onnx__FunctionProto *a = *(const Onnx__FunctionProto *const *)x;
-    return compare_names(mlc_domain(a->domain), a->name ? a->name : "", *(const Onnx__FunctionProto *const *)y);
+    return compare_names(mlc_domain(a->domain), a->name ? a->name : "",
+                         *(const Onnx__FunctionProto *const *)y);
 }
 
-bool mlc_functions_index(mlc_importer *im)
-{
+bool mlc_functions_index(mlc_importer *im) {
     size_t n = im->n_functions = im->model->n_functions;
     if (n == 0)
         return true;
@@ -42,8 +40,7 @@ bool mlc_functions_index(mlc_importer *im)
     return true;
 }
 
-const Onnx__FunctionProto *mlc_function_find(const mlc_importer *im, const char *domain, const char *name)
-{
+const Onnx__FunctionProto *mlc_function_find(const mlc_importer *im, const char *domain, const char *name) {
     size_t low = 0, high = im->n_functions;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -60,8 +57,7 @@ const Onnx__FunctionProto *mlc_function_find(const mlc_importer *im, const char 
 
 /* A default value of an attribute is FunctionProto.attribute_proto, which the
  * schema that this was built with may not know yet. */
-static Onnx__AttributeProto *unpack_default(const ProtobufCMessageUnknownField *field)
-{
+static Onnx__AttributeProto *unpack_default(const ProtobufCMessageUnknownField *field) {
     uint64_t length = 0;
     size_t header = 0;
     for (int shift = 0; header < field->len && shift < 63; shift += 7) {
@@ -80,13 +76,11 @@ typedef struct default_value {
     Onnx__AttributeProto *attribute;
 } default_value;
 
-static void free_default(void *object)
-{
+static void free_default(void *object) {
     protobuf_c_message_free_unpacked((ProtobufCMessage *)((default_value *)object)->attribute, NULL);
 }
 
-static bool is_given(Onnx__AttributeProto *const *list, size_t n, const char *name)
-{
+static bool is_given(Onnx__AttributeProto *const *list, size_t n, const char *name) {
     for (size_t k = 0; k < n; k++)
         if (list[k]->name && strcmp(list[k]->name, name) == 0)
             return true;
@@ -94,10 +88,9 @@ static bool is_given(Onnx__AttributeProto *const *list, size_t n, const char *na
 }
 
 /* What references to attributes in the function's nodes stand for: the call's
- * attributes, then the defaults of those that it leaves out. */
-static Onnx__AttributeProto **arguments(mlc_scope *scope, const Onnx__FunctionProto *f, const Onnx__NodeProto *call,
-                                        size_t *n)
-{
+ * attributes, then the defaults of those that it leaves out. NULL after reporting. */
+static Onnx__AttributeProto **arguments(mlc_scope *scope, const mlc_node *where, const Onnx__FunctionProto *f,
+                                        const Onnx__NodeProto *call, size_t *n) {
     mlc_arena *arena = scope->im->arena;
     Onnx__AttributeProto **list =
         MLC_NEW_ARRAY(arena, call->n_attribute + f->base.n_unknown_fields, Onnx__AttributeProto *);
@@ -117,17 +110,22 @@ static Onnx__AttributeProto **arguments(mlc_scope *scope, const Onnx__FunctionPr
         default_value *d = MLC_NEW(arena, default_value);
         mlc_arena_defer(arena, free_default, d);
         Onnx__AttributeProto *a = d->attribute = unpack_default(&f->base.unknown_fields[k]);
-        if (a && a->name && !is_given(list, *n, a->name))
+        if (!a) {
+            mlc_error_at(scope->im->diag, where,
+                         "the default value of an attribute of the function is damaged");
+            return NULL;
+        }
+        if (a->name && !is_given(list, *n, a->name))
             list[(*n)++] = a;
     }
     return list;
 }
 
-static bool bind_inputs(mlc_scope *inner, const mlc_node *where, const Onnx__FunctionProto *f, mlc_value *const *in,
-                        int n_in)
-{
+static bool bind_inputs(mlc_scope *inner, const mlc_node *where, const Onnx__FunctionProto *f,
+                        mlc_value *const *in, int n_in) {
     if ((size_t)n_in > f->n_input)
-        return mlc_error_at(inner->im->diag, where, "has %d inputs, but the function takes %zu", n_in, f->n_input);
+        return mlc_error_at(inner->im->diag, where, "has %d inputs, but the function takes %zu", n_in,
+                            f->n_input);
     for (size_t k = 0; k < f->n_input; k++) {
         if (mlc_scope_entry(inner, f->input[k]))
             return mlc_error_at(inner->im->diag, where, "the function has two inputs called '%s'",
@@ -138,8 +136,7 @@ static bool bind_inputs(mlc_scope *inner, const mlc_node *where, const Onnx__Fun
 }
 
 /* An output that is also an input of the function is copied by an Identity. */
-static bool copy_input(mlc_scope *inner, const mlc_node *where, mlc_value *from, mlc_value *to)
-{
+static bool copy_input(mlc_scope *inner, const mlc_node *where, mlc_value *from, mlc_value *to) {
     enum { IDENTITY_VERSION = 13 };
     const mlc_op *identity = mlc_op_find("", "Identity", IDENTITY_VERSION);
     if (!from || !identity)
@@ -148,12 +145,12 @@ static bool copy_input(mlc_scope *inner, const mlc_node *where, mlc_value *from,
     return true;
 }
 
-static bool bind_outputs(mlc_scope *scope, mlc_scope *inner, const mlc_node *where, const Onnx__FunctionProto *f,
-                         const Onnx__NodeProto *call)
-{
+static bool bind_outputs(mlc_scope *scope, mlc_scope *inner, const mlc_node *where,
+                         const Onnx__FunctionProto *f, const Onnx__NodeProto *call) {
     size_t n_out = (size_t)mlc_arity(call->output, call->n_output);
     if (n_out > f->n_output)
-        return mlc_error_at(inner->im->diag, where, "has %zu outputs, but the function has %zu", n_out, f->n_output);
+        return mlc_error_at(inner->im->diag, where, "has %zu outputs, but the function has %zu", n_out,
+                            f->n_output);
     for (size_t k = 0; k < n_out; k++) {
         mlc_value *v = mlc_define_output(scope, where, call->output[k]);
         const mlc_binding *b = mlc_scope_entry(inner, f->output[k]);
@@ -166,17 +163,17 @@ static bool bind_outputs(mlc_scope *scope, mlc_scope *inner, const mlc_node *whe
 }
 
 void mlc_inline_function(mlc_scope *scope, const mlc_node *where, const Onnx__FunctionProto *f,
-                         const Onnx__NodeProto *call, mlc_value *const *in, int n_in)
-{
+                         const Onnx__NodeProto *call, mlc_value *const *in, int n_in) {
     mlc_importer *im = scope->im;
     if (scope->depth >= MAX_DEPTH) {
         mlc_error_at(im->diag, where, "functions are nested too deeply, or call themselves");
+        im->stopped = true;
         return;
     }
     mlc_scope inner = {
         .im = im,
         .graph = scope->graph,
-        .prefix = mlc_arena_printf(im->arena, "%s%s/", scope->prefix, where->name),
+        .prefix = mlc_arena_printf(im->arena, "%s/", where->name),
         .depth = scope->depth + 1,
         .opsets = f->opset_import,
         .n_opsets = f->n_opset_import,
@@ -186,11 +183,12 @@ void mlc_inline_function(mlc_scope *scope, const mlc_node *where, const Onnx__Fu
         mlc_error_at(im->diag, where, "the function or its call has more than %d attributes", MAX_ATTRIBUTES);
         return;
     }
-    inner.arguments = arguments(scope, f, call, &inner.n_arguments);
-    if (!bind_inputs(&inner, where, f, in, n_in) || !bind_outputs(scope, &inner, where, f, call))
+    inner.arguments = arguments(scope, where, f, call, &inner.n_arguments);
+    if (!inner.arguments || !bind_inputs(&inner, where, f, in, n_in) ||
+        !bind_outputs(scope, &inner, where, f, call))
         return;
     mlc_import_nodes(&inner, f->node, f->n_node);
-    for (size_t k = 0; k < f->n_output; k++) {
+    for (size_t k = 0; k < f->n_output && !mlc_importer_gave_up(im); k++) {
         const mlc_binding *b = mlc_scope_entry(&inner, f->output[k]);
         if (b && !b->defined)
             mlc_error_at(im->diag, where, "output '%s' of the function is not computed in it",

@@ -21,8 +21,7 @@ typedef struct frame {
     uint64_t seen; /* singular message fields, by index; the members of a oneof share bit 63 */
 } frame;
 
-static bool read_varint(const uint8_t *data, size_t end, size_t *at, uint64_t *out)
-{
+static bool read_varint(const uint8_t *data, size_t end, size_t *at, uint64_t *out) {
     uint64_t x = 0;
     for (int shift = 0; shift < 70 && *at < end; shift += 7) {
         uint8_t byte = data[(*at)++];
@@ -37,8 +36,7 @@ static bool read_varint(const uint8_t *data, size_t end, size_t *at, uint64_t *o
     return false;
 }
 
-static enum wire wire_of(ProtobufCType type)
-{
+static enum wire wire_of(ProtobufCType type) {
     switch (type) {
     case PROTOBUF_C_TYPE_SFIXED32:
     case PROTOBUF_C_TYPE_FIXED32:
@@ -57,16 +55,14 @@ static enum wire wire_of(ProtobufCType type)
     }
 }
 
-static bool wire_fits(const ProtobufCFieldDescriptor *field, enum wire wire)
-{
+static bool wire_fits(const ProtobufCFieldDescriptor *field, enum wire wire) {
     enum wire own = wire_of(field->type);
     bool packed = field->label == PROTOBUF_C_LABEL_REPEATED && own != LENGTH && wire == LENGTH;
     return wire == own || packed;
 }
 
 /* Bytes that protobuf-c allocates for a field beyond the content of a message. */
-static size_t field_memory(const ProtobufCFieldDescriptor *field, size_t length)
-{
+static size_t field_memory(const ProtobufCFieldDescriptor *field, size_t length) {
     if (!field)
         return sizeof(ProtobufCMessageUnknownField) + length;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
@@ -76,8 +72,8 @@ static size_t field_memory(const ProtobufCFieldDescriptor *field, size_t length)
     return wire_of(field->type) == VARINT ? 8 * length : length;
 }
 
-const char *mlc_guard(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size, size_t *where)
-{
+const char *mlc_guard(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
+                      size_t *where) {
     frame stack[MAX_DEPTH];
     int depth = 0;
     size_t at = 0, memory = 0;
@@ -113,7 +109,8 @@ const char *mlc_guard(const ProtobufCMessageDescriptor *type, const uint8_t *dat
             return "a length is cut off or malformed";
         }
         if (length > top->end - at)
-            return depth ? "a field is longer than the message that contains it" : "a field extends past the end";
+            return depth ? "a field is longer than the message that contains it"
+                         : "the file ends in the middle of a field";
 
         memory += field_memory(field, wire == VARINT ? 1 : (size_t)length);
         if (memory > size * MAX_GROWTH + ALLOWANCE)

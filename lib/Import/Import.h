@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { MLC_MAX_ERRORS = 100 };
+
 /* One import. What lives outside the arena is released by mlc_importer_release,
  * which also runs when the arena is destroyed. */
 typedef struct mlc_importer {
@@ -17,19 +19,22 @@ typedef struct mlc_importer {
     mlc_diag *diag;
     const uint8_t *data; /* the file */
     size_t size;
-    int folder;              /* the model's folder, for external data; -1: none */
+    int folder; /* the model's folder, for external data; -1: none */
     Onnx__ModelProto *model;
     EVP_MD_CTX *digest;
-    void *file_buffer;       /* malloc'ed, what `data` points to, unless the caller owns it */
-    void *external_buffer;   /* malloc'ed, the external tensor read last */
-    int external_file;       /* being read; -1: none */
+    void *file_buffer;                     /* malloc'ed, what `data` points to, unless the caller owns it */
+    void *external_buffer;                 /* malloc'ed, the external tensor read last */
+    int external_file;                     /* being read; -1: none */
     const Onnx__FunctionProto **functions; /* of the file, sorted */
     size_t n_functions;
-    int64_t work;            /* nodes, and names and attributes of nodes, so far, after inlining */
-    int first_error;         /* diag->errors at the start */
+    int64_t work;                      /* nodes, and names and attributes of nodes, so far, after inlining */
+    int first_error;                   /* diag->errors at the start */
+    bool stopped;                      /* by an error after which nothing more is worth checking */
+    const char *noted[MLC_MAX_ERRORS]; /* unsupported ops that were commented on */
+    int n_noted;
 } mlc_importer;
 
-/* True when enough errors were reported: then the import ends. */
+/* True when the import ends early: stopped, or MLC_MAX_ERRORS reported. */
 bool mlc_importer_gave_up(const mlc_importer *im);
 
 /* --- File.c --- */
@@ -55,7 +60,8 @@ bool mlc_report_folder(mlc_diag *diag, const char *path); /* false always */
  * their parents, nesting, wire types, singular messages at most once, and the
  * memory it would unpack to. Returns NULL, or what is wrong, and where.
  */
-const char *mlc_guard(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size, size_t *where);
+const char *mlc_guard(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
+                      size_t *where);
 
 /* --- Unpack.c --- */
 
@@ -74,14 +80,17 @@ typedef struct mlc_subject {
 } mlc_subject;
 
 /* Reports "kind 'name' <text>"; returns false. */
-bool mlc_fail(mlc_importer *im, const mlc_subject *about, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+bool mlc_fail(mlc_importer *im, const mlc_subject *about, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
+const char *mlc_copy_bytes(mlc_arena *arena, const ProtobufCBinaryData *b);
 /* MLC_UNDEFINED for the types of ONNX that are not supported. */
 mlc_dtype mlc_import_dtype(int32_t data_type);
 /* ONNX's name of any data type, for messages. */
 const char *mlc_data_type_name(int32_t data_type);
 /* Rank, signs and number of elements are checked. False after reporting. */
-bool mlc_import_dims(mlc_importer *im, const mlc_subject *about, const int64_t *dims, size_t n, mlc_shape *shape);
+bool mlc_import_dims(mlc_importer *im, const mlc_subject *about, const int64_t *dims, size_t n,
+                     mlc_shape *shape);
 const mlc_tensor *mlc_import_tensor(mlc_importer *im, const mlc_subject *about, const Onnx__TensorProto *t);
 const mlc_tensor *mlc_import_sparse_tensor(mlc_importer *im, const mlc_subject *about,
                                            const Onnx__SparseTensorProto *t);

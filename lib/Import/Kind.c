@@ -10,7 +10,7 @@ static const char pytorch_advice[] =
 static const char keras_advice[] =
     "convert it with: python -c 'import keras; "
     "keras.saving.load_model(\"FILE\").export(\"model.onnx\", format=\"onnx\")'"
-    "   or: python -m tf2onnx.convert --keras FILE --output model.onnx";
+    "; or with: python -m tf2onnx.convert --keras FILE --output model.onnx";
 static const char saved_model_advice[] =
     "convert it with: python -m tf2onnx.convert --saved-model DIR --output model.onnx";
 static const char graph_def_advice[] =
@@ -25,7 +25,8 @@ static const char boosting_advice[] =
     "XGBoost and LightGBM models are converted by onnxmltools.convert_xgboost and "
     "onnxmltools.convert_lightgbm in Python";
 static const char data_advice[] = "arrays are data, not a model";
-static const char gguf_advice[] = "language models of this kind do not fit into the kernel; nothing to convert";
+static const char gguf_advice[] =
+    "language models of this kind do not fit into the kernel; nothing to convert";
 static const char export_advice[] = "export the trained model to ONNX with the framework that made it";
 static const char lfs_advice[] = "fetch the file itself with: git lfs pull";
 static const char download_advice[] = "this looks like a failed download: fetch the file itself";
@@ -45,7 +46,10 @@ static const struct magic {
     {0, 6, "\x93NUMPY", "a NumPy array", data_advice},
     {0, 4, "GGUF", "a GGUF model", gguf_advice},
     {0, 2, "\x1f\x8b", "compressed by gzip", "uncompress it first: gunzip FILE"},
-    {0, 4, "\x7f""ELF", "an ELF object", "mlc reads models; to load a compiled object use mlc-run"},
+    {0, 4,
+     "\x7f"
+     "ELF",
+     "an ELF object", "mlc reads models; to load a compiled object use mlc-run"},
     {0, 23, "version https://git-lfs", "a Git LFS pointer", lfs_advice},
     {0, 9, "<!DOCTYPE", "an HTML page", download_advice},
     {0, 5, "<html", "an HTML page", download_advice},
@@ -63,23 +67,20 @@ static const struct magic zip_members[] = {
 
 enum { TEXT_PROBE = 512 };
 
-static bool is_text(const uint8_t *data, size_t size)
-{
+static bool is_text(const uint8_t *data, size_t size) {
     for (size_t i = 0; i < size && i < TEXT_PROBE; i++)
-        if ((data[i] < ' ' && !(data[i] >= '\t' && data[i] <= '\r')) || data[i] == 127)
+        if ((data[i] < ' ' && data[i] != '\t' && data[i] != '\n' && data[i] != '\r') || data[i] == 127)
             return false;
     return true;
 }
 
-static bool report(mlc_diag *diag, const char *what, const char *advice)
-{
+static bool report(mlc_diag *diag, const char *what, const char *advice) {
     mlc_error(diag, "not an ONNX file: this is %s", what);
     mlc_note(diag, "%s", advice);
     return true;
 }
 
-bool mlc_report_other_format(mlc_diag *diag, const uint8_t *data, size_t size)
-{
+bool mlc_report_other_format(mlc_diag *diag, const uint8_t *data, size_t size) {
     if (size == 0) {
         mlc_error(diag, "the file is empty");
         return true;
@@ -102,8 +103,7 @@ bool mlc_report_other_format(mlc_diag *diag, const uint8_t *data, size_t size)
     return false;
 }
 
-bool mlc_report_other_protobuf(mlc_diag *diag, const uint8_t *data, size_t size)
-{
+bool mlc_report_other_protobuf(mlc_diag *diag, const uint8_t *data, size_t size) {
     /* GraphDef: nodes in field 1, each with its name in field 1. */
     if (size >= 4 && data[0] == 0x0a && (data[2] == 0x0a || data[3] == 0x0a))
         return report(diag, "another protobuf file, perhaps a TensorFlow GraphDef", graph_def_advice);
@@ -114,8 +114,7 @@ bool mlc_report_other_protobuf(mlc_diag *diag, const uint8_t *data, size_t size)
     return false;
 }
 
-bool mlc_report_folder(mlc_diag *diag, const char *path)
-{
+bool mlc_report_folder(mlc_diag *diag, const char *path) {
     char file[4096];
     struct stat st;
     int n = snprintf(file, sizeof file, "%s/saved_model.pb", path);

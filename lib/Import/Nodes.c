@@ -3,20 +3,17 @@
 #include <string.h>
 
 /* Bounds mlc_importer.work: functions that call functions multiply. */
-enum { MAX_WORK = 2000000 };
+enum { MAX_WORK = 250000 };
 
-const char *mlc_domain(const char *domain)
-{
+const char *mlc_domain(const char *domain) {
     return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
 }
 
-static const char *domain_name(const char *domain)
-{
+static const char *domain_name(const char *domain) {
     return *domain ? mlc_escape(domain) : "ai.onnx";
 }
 
-int mlc_arity(char *const *names, size_t n)
-{
+int mlc_arity(char *const *names, size_t n) {
     while (n && !*names[n - 1])
         n--;
     return (int)n;
@@ -24,8 +21,7 @@ int mlc_arity(char *const *names, size_t n)
 
 /* --- ops that are not supported --- */
 
-static void note_versions(mlc_importer *im, const char *domain, const char *name)
-{
+static void note_versions(mlc_importer *im, const char *domain, const char *name) {
     int n;
     const mlc_op *const *ops = mlc_ops(&n);
     for (int i = 0; i < n; i++) {
@@ -38,8 +34,7 @@ static void note_versions(mlc_importer *im, const char *domain, const char *name
     }
 }
 
-static void note_closest(mlc_importer *im, const char *name)
-{
+static void note_closest(mlc_importer *im, const char *name) {
     int n, m = 0;
     const mlc_op *const *ops = mlc_ops(&n);
     const char **names = MLC_NEW_ARRAY(im->arena, n, const char *);
@@ -60,8 +55,7 @@ static void note_closest(mlc_importer *im, const char *name)
         mlc_note(im->diag, "`mlc --list-ops` shows the supported ops");
 }
 
-static bool report_unsupported(mlc_importer *im, const mlc_node *node, const char *domain, const char *name)
-{
+static bool report_unsupported(mlc_importer *im, const mlc_node *node, const char *domain, const char *name) {
     int n;
     const mlc_op *const *ops = mlc_ops(&n);
     bool other_version = false;
@@ -69,6 +63,11 @@ static bool report_unsupported(mlc_importer *im, const mlc_node *node, const cha
         other_version |= strcmp(ops[i]->domain, domain) == 0 && strcmp(ops[i]->name, name) == 0;
     mlc_error_at(im->diag, node, "op %s of domain %s, version %d, is not supported", mlc_escape(name),
                  domain_name(domain), node->opset);
+    for (int k = 0; k < im->n_noted; k++)
+        if (strcmp(im->noted[k], name) == 0)
+            return false;
+    if (im->n_noted < MLC_MAX_ERRORS)
+        im->noted[im->n_noted++] = name;
     if (other_version)
         note_versions(im, domain, name);
     else
@@ -78,8 +77,7 @@ static bool report_unsupported(mlc_importer *im, const mlc_node *node, const cha
 
 /* --- inputs and outputs --- */
 
-static bool computed_later(Onnx__NodeProto *const *nodes, size_t n, const char *name)
-{
+static bool computed_later(Onnx__NodeProto *const *nodes, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < nodes[i]->n_output; k++)
             if (strcmp(nodes[i]->output[k], name) == 0)
@@ -92,8 +90,8 @@ typedef struct position {
     size_t index, n;
 } position;
 
-static mlc_value *find_input(mlc_scope *scope, const mlc_node *node, const char *name, const position *at, bool *ok)
-{
+static mlc_value *find_input(mlc_scope *scope, const mlc_node *node, const char *name, const position *at,
+                             bool *ok) {
     bool omitted;
     if (!*name || !*ok)
         return NULL;
@@ -102,7 +100,8 @@ static mlc_value *find_input(mlc_scope *scope, const mlc_node *node, const char 
         return v;
     if (computed_later(at->nodes + at->index, at->n - at->index, name)) {
         *ok = mlc_error_at(scope->im->diag, node,
-                           "input '%s' depends on the node's own output: the nodes form a cycle", mlc_escape(name));
+                           "input '%s' depends on the node's own output: the nodes form a cycle",
+                           mlc_escape(name));
     } else {
         *ok = mlc_error_at(scope->im->diag, node,
                            "input '%s' is not defined: it is no graph input, initializer or output of a node",
@@ -111,8 +110,7 @@ static mlc_value *find_input(mlc_scope *scope, const mlc_node *node, const char 
     return NULL;
 }
 
-mlc_value *mlc_define_output(mlc_scope *scope, const mlc_node *node, const char *name)
-{
+mlc_value *mlc_define_output(mlc_scope *scope, const mlc_node *node, const char *name) {
     if (!*name)
         return NULL;
     mlc_binding *b = mlc_scope_entry(scope, name);
@@ -132,8 +130,7 @@ mlc_value *mlc_define_output(mlc_scope *scope, const mlc_node *node, const char 
     return mlc_scope_declare(scope, name, true);
 }
 
-static bool check_arity(mlc_importer *im, const mlc_node *node, mlc_value *const *in, int n_in, int n_out)
-{
+static bool check_arity(mlc_importer *im, const mlc_node *node, mlc_value *const *in, int n_in, int n_out) {
     const mlc_op *op = node->op;
     bool ok = true;
     if (n_in < op->min_in)
@@ -152,11 +149,16 @@ static bool check_arity(mlc_importer *im, const mlc_node *node, mlc_value *const
 
 /* --- nodes --- */
 
-static void import_node(mlc_scope *scope, const Onnx__NodeProto *p, const position *at)
-{
+static const char *node_name(const mlc_scope *scope, const Onnx__NodeProto *p, size_t index) {
+    mlc_arena *arena = scope->im->arena;
+    if (p->name && *p->name)
+        return mlc_arena_printf(arena, "%s%s", scope->prefix, p->name);
+    return mlc_arena_printf(arena, "%s%s_%zu", scope->prefix, p->op_type ? p->op_type : "", index);
+}
+
+static void import_node(mlc_scope *scope, const Onnx__NodeProto *p, const position *at) {
     mlc_importer *im = scope->im;
     const char *type = p->op_type ? p->op_type : "", *domain = mlc_domain(p->domain);
-    bool named = p->name && *p->name;
 
     /* Stands for the node in messages until it is known to be good. */
     mlc_op unknown = {
@@ -165,7 +167,7 @@ static void import_node(mlc_scope *scope, const Onnx__NodeProto *p, const positi
     };
     mlc_node shadow = {
         .op = &unknown,
-        .name = named ? p->name : mlc_arena_printf(im->arena, "%s_%zu", type, at->index),
+        .name = node_name(scope, p, at->index),
         .opset = mlc_scope_opset(scope, domain),
     };
     const Onnx__FunctionProto *function = mlc_function_find(im, domain, type);
@@ -174,7 +176,8 @@ static void import_node(mlc_scope *scope, const Onnx__NodeProto *p, const positi
     if (!*type)
         ok = mlc_error_at(im->diag, &shadow, "the node has no op_type");
     else if (!function && shadow.opset == 0)
-        ok = mlc_error_at(im->diag, &shadow, "the file does not import any version of domain %s", domain_name(domain));
+        ok = mlc_error_at(im->diag, &shadow, "the file does not import any version of domain %s",
+                          domain_name(domain));
     else if (!function && (!op || mlc_op_is_integer(op)))
         ok = report_unsupported(im, &shadow, domain, type);
     bool supported = ok;
@@ -212,15 +215,15 @@ static void import_node(mlc_scope *scope, const Onnx__NodeProto *p, const positi
     node->n_attr = shadow.n_attr;
 }
 
-void mlc_import_nodes(mlc_scope *scope, Onnx__NodeProto *const *nodes, size_t n)
-{
+void mlc_import_nodes(mlc_scope *scope, Onnx__NodeProto *const *nodes, size_t n) {
     mlc_importer *im = scope->im;
     nodes = mlc_sort_nodes(im->arena, nodes, n);
     for (size_t i = 0; i < n && !mlc_importer_gave_up(im); i++) {
         const Onnx__NodeProto *p = nodes[i];
         im->work += 1 + (int64_t)(p->n_input + p->n_output + p->n_attribute);
         if (im->work > MAX_WORK) {
-            mlc_error(im->diag, "the model has more nodes than are supported");
+            mlc_error(im->diag, "the model has more nodes than are supported, after functions are inlined");
+            im->stopped = true;
             return;
         }
         position at = {nodes, i, n};

@@ -4,13 +4,11 @@
 
 #include <string.h>
 
-static void release(void *importer)
-{
+static void release(void *importer) {
     mlc_importer_release(importer);
 }
 
-static mlc_importer *begin(mlc_arena *arena, mlc_diag *diag, const char *name)
-{
+static mlc_importer *begin(mlc_arena *arena, mlc_diag *diag, const char *name) {
     if (!diag->file)
         diag->file = name;
     mlc_importer *im = MLC_NEW(arena, mlc_importer);
@@ -22,21 +20,18 @@ static mlc_importer *begin(mlc_arena *arena, mlc_diag *diag, const char *name)
     return im;
 }
 
-static const char *copy(mlc_arena *arena, const char *s)
-{
+static const char *copy(mlc_arena *arena, const char *s) {
     return s ? mlc_arena_strdup(arena, s) : "";
 }
 
-bool mlc_importer_gave_up(const mlc_importer *im)
-{
-    enum { MAX_ERRORS = 100 };
-    return im->diag->errors - im->first_error >= MAX_ERRORS;
+bool mlc_importer_gave_up(const mlc_importer *im) {
+    return im->stopped || im->diag->errors - im->first_error >= MLC_MAX_ERRORS;
 }
 
-static void import_properties(mlc_graph *g, const Onnx__ModelProto *m)
-{
+static void import_properties(mlc_graph *g, const Onnx__ModelProto *m) {
     const char *name = m->producer_name ? m->producer_name : "", *version = m->producer_version;
-    g->producer = version && *version ? mlc_arena_printf(g->arena, "%s %s", name, version) : copy(g->arena, name);
+    g->producer =
+        version && *version ? mlc_arena_printf(g->arena, "%s %s", name, version) : copy(g->arena, name);
     g->name = copy(g->arena, m->graph->name);
     g->n_props = (int)m->n_metadata_props;
     g->props = MLC_NEW_ARRAY(g->arena, g->n_props, mlc_property);
@@ -45,8 +40,7 @@ static void import_properties(mlc_graph *g, const Onnx__ModelProto *m)
                                      copy(g->arena, m->metadata_props[k]->value)};
 }
 
-static bool check_opsets(mlc_importer *im)
-{
+static bool check_opsets(mlc_importer *im) {
     bool ok = true;
     for (size_t k = 0; ok && k < im->model->n_opset_import; k++) {
         const Onnx__OperatorSetIdProto *o = im->model->opset_import[k];
@@ -57,8 +51,7 @@ static bool check_opsets(mlc_importer *im)
     return ok;
 }
 
-static mlc_graph *convert(mlc_importer *im)
-{
+static mlc_graph *convert(mlc_importer *im) {
     if (!mlc_importer_hash(im, im->data, im->size) || !mlc_unpack_model(im) || !check_opsets(im) ||
         !mlc_functions_index(im))
         return NULL;
@@ -73,7 +66,7 @@ static mlc_graph *convert(mlc_importer *im)
         .n_opsets = im->model->n_opset_import,
     };
     mlc_import_graph(&scope, im->model->graph);
-    if (mlc_importer_gave_up(im))
+    if (mlc_importer_gave_up(im) && !im->stopped)
         mlc_error(im->diag, "too many errors; the rest of the file is not checked");
     if (im->diag->errors != im->first_error)
         return NULL;
@@ -84,8 +77,7 @@ static mlc_graph *convert(mlc_importer *im)
     return g;
 }
 
-mlc_graph *mlc_import_onnx(mlc_arena *arena, mlc_diag *diag, const char *path)
-{
+mlc_graph *mlc_import_onnx(mlc_arena *arena, mlc_diag *diag, const char *path) {
     mlc_importer *im = begin(arena, diag, path);
     mlc_graph *g = mlc_importer_read(im, path) ? convert(im) : NULL;
     mlc_importer_release(im);
@@ -93,8 +85,7 @@ mlc_graph *mlc_import_onnx(mlc_arena *arena, mlc_diag *diag, const char *path)
 }
 
 mlc_graph *mlc_import_onnx_memory(mlc_arena *arena, mlc_diag *diag, const char *name, const void *data,
-                                  size_t size)
-{
+                                  size_t size) {
     mlc_importer *im = begin(arena, diag, name);
     im->data = data;
     im->size = size;

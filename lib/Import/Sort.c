@@ -17,19 +17,17 @@ typedef struct sorter {
     size_t n;
     definition *definitions; /* by name */
     size_t n_definitions;
-    size_t *needs, n_needs;  /* of all nodes: indices of nodes; NULL while they are only counted */
+    size_t *needs, n_needs; /* of all nodes: indices of nodes; NULL while they are only counted */
 } sorter;
 
-static int compare(const void *x, const void *y)
-{
+static int compare(const void *x, const void *y) {
     const definition *a = x, *b = y;
     int order = strcmp(a->name, b->name);
     return order ? order : (a->node > b->node) - (a->node < b->node);
 }
 
 /* The first node that computes `name`; SIZE_MAX: none of these. */
-static size_t find(const sorter *s, const char *name)
-{
+static size_t find(const sorter *s, const char *name) {
     size_t low = 0, high = s->n_definitions;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -39,11 +37,10 @@ static size_t find(const sorter *s, const char *name)
             high = middle;
     }
     return low < s->n_definitions && strcmp(s->definitions[low].name, name) == 0 ? s->definitions[low].node
-                                                                                : SIZE_MAX;
+                                                                                 : SIZE_MAX;
 }
 
-static void add_need(sorter *s, const char *name)
-{
+static void add_need(sorter *s, const char *name) {
     size_t node = find(s, name);
     if (node == SIZE_MAX)
         return;
@@ -53,8 +50,7 @@ static void add_need(sorter *s, const char *name)
 }
 
 /* Bodies use values of the graphs around them. The guard bounds the recursion. */
-static void add_needs(sorter *s, const Onnx__NodeProto *node)
-{
+static void add_needs(sorter *s, const Onnx__NodeProto *node) {
     for (size_t k = 0; k < node->n_input; k++)
         add_need(s, node->input[k]);
     for (size_t k = 0; k < node->n_attribute; k++) {
@@ -67,8 +63,7 @@ static void add_needs(sorter *s, const Onnx__NodeProto *node)
     }
 }
 
-static void find_definitions(sorter *s, mlc_arena *arena)
-{
+static void find_definitions(sorter *s, mlc_arena *arena) {
     size_t count = 0;
     for (size_t i = 0; i < s->n; i++)
         count += s->nodes[i]->n_output;
@@ -82,8 +77,7 @@ static void find_definitions(sorter *s, mlc_arena *arena)
 }
 
 /* first[i] is where the needs of node i begin; first[n] is the end. */
-static size_t *find_needs(sorter *s, mlc_arena *arena)
-{
+static size_t *find_needs(sorter *s, mlc_arena *arena) {
     for (size_t i = 0; i < s->n; i++)
         add_needs(s, s->nodes[i]);
     s->needs = MLC_NEW_ARRAY(arena, s->n_needs, size_t);
@@ -97,8 +91,7 @@ static size_t *find_needs(sorter *s, mlc_arena *arena)
     return first;
 }
 
-Onnx__NodeProto *const *mlc_sort_nodes(mlc_arena *arena, Onnx__NodeProto *const *nodes, size_t n)
-{
+Onnx__NodeProto *const *mlc_sort_nodes(mlc_arena *arena, Onnx__NodeProto *const *nodes, size_t n) {
     sorter s = {.nodes = nodes, .n = n};
     find_definitions(&s, arena);
     size_t *next = find_needs(&s, arena);

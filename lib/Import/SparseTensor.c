@@ -5,8 +5,7 @@ enum { MAX_DENSE = 1 << 22 };
 
 /* The flat index of the k-th given element, or -1. `indices` is [n] of flat
  * indices or [n,rank] of coordinates. */
-static int64_t sparse_index(const mlc_tensor *indices, int64_t k, const mlc_shape *shape)
-{
+static int64_t sparse_index(const mlc_tensor *indices, int64_t k, const mlc_shape *shape) {
     if (indices->shape.rank == 1) {
         int64_t flat = indices->i[k];
         return flat >= 0 && flat < mlc_shape_elements(shape) ? flat : -1;
@@ -22,8 +21,7 @@ static int64_t sparse_index(const mlc_tensor *indices, int64_t k, const mlc_shap
 }
 
 const mlc_tensor *mlc_import_sparse_tensor(mlc_importer *im, const mlc_subject *about,
-                                           const Onnx__SparseTensorProto *from)
-{
+                                           const Onnx__SparseTensorProto *from) {
     mlc_shape shape;
     if (!from->values || !from->indices) {
         mlc_fail(im, about, "is a sparse tensor without values or without indices");

@@ -12,8 +12,7 @@ typedef struct budget {
 } budget;
 
 /* Zeroed, because protobuf-c reads fields that it did not reach on failure. */
-static void *budget_alloc(void *user, size_t size)
-{
+static void *budget_alloc(void *user, size_t size) {
     budget *b = user;
     if (size > b->left) {
         b->exceeded = true;
@@ -23,15 +22,13 @@ static void *budget_alloc(void *user, size_t size)
     return calloc(1, size ? size : 1);
 }
 
-static void budget_free(void *user, void *pointer)
-{
+static void budget_free(void *user, void *pointer) {
     (void)user;
     free(pointer);
 }
 
 static ProtobufCMessage *unpack(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
-                                bool *exceeded)
-{
+                                bool *exceeded) {
     budget b = {size * MAX_GROWTH + ALLOWANCE, false};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &b};
     ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, size, data);
@@ -39,8 +36,7 @@ static ProtobufCMessage *unpack(const ProtobufCMessageDescriptor *type, const ui
     return m;
 }
 
-bool mlc_unpack_model(mlc_importer *im)
-{
+bool mlc_unpack_model(mlc_importer *im) {
     const ProtobufCMessageDescriptor *type = &onnx__model_proto__descriptor;
     if (mlc_report_other_format(im->diag, im->data, im->size))
         return false;
@@ -50,12 +46,14 @@ bool mlc_unpack_model(mlc_importer *im)
         if (mlc_report_other_protobuf(im->diag, im->data, im->size))
             return false;
         mlc_error(im->diag, "not a valid ONNX file: %s (at byte %zu of %zu)", problem, where, im->size);
-        return mlc_note(im->diag, "the file may be truncated or damaged: export or copy it again");
+        return mlc_note(im->diag, "the file is truncated or damaged, or another kind of protobuf file: "
+                                  "export or copy the model again");
     }
     bool exceeded;
     im->model = (Onnx__ModelProto *)unpack(type, im->data, im->size, &exceeded);
     if (exceeded)
-        return mlc_error(im->diag, "not a valid ONNX file: its content would take an implausible amount of memory");
+        return mlc_error(im->diag,
+                         "not a valid ONNX file: its content would take an implausible amount of memory");
     if (!im->model)
         return mlc_error(im->diag, "not a valid ONNX file: protobuf-c cannot unpack it");
     if (!im->model->graph) {
@@ -67,8 +65,7 @@ bool mlc_unpack_model(mlc_importer *im)
     return true;
 }
 
-ProtobufCMessage *mlc_unpack_part(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size)
-{
+ProtobufCMessage *mlc_unpack_part(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size) {
     size_t where;
     bool exceeded;
     return mlc_guard(type, data, size, &where) ? NULL : unpack(type, data, size, &exceeded);

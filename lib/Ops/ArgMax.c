@@ -33,7 +33,8 @@ static bool better(const mlc_tensor *t, int64_t i, int64_t best, bool min, bool 
 }
 
 static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
-    mlc_axis_view v = mlc_view_axis(&in[0]->shape, mlc_axis(mlc_attr_int(node, "axis", 0), in[0]->shape.rank));
+    mlc_axis_view v =
+        mlc_view_axis(&in[0]->shape, mlc_axis(mlc_attr_int(node, "axis", 0), in[0]->shape.rank));
     bool last = mlc_attr_int(node, "select_last_index", 0) != 0;
     for (int64_t o = 0; o < v.outer; o++)
         for (int64_t i = 0; i < v.inner; i++) {
@@ -65,14 +66,24 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-#define ROW(NAME, DOC, SINCE, UNTIL, ...)                                                                         \
-    {                                                                                                             \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = 1, .max_in = 1,         \
-        .min_out = 1, .max_out = 1,                                                                               \
-        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {"keepdims", MLC_ATTR_INT}, __VA_ARGS__},        \
-        .infer = infer, .eval = eval, .quantize = quantize,                                                       \
+#define ROW(NAME, DOC, SINCE, UNTIL, ...)                                                                  \
+    {                                                                                                      \
+        .domain = "",                                                                                      \
+        .name = NAME,                                                                                      \
+        .since = SINCE,                                                                                    \
+        .until = UNTIL,                                                                                    \
+        .doc = DOC,                                                                                        \
+        .min_in = 1,                                                                                       \
+        .max_in = 1,                                                                                       \
+        .min_out = 1,                                                                                      \
+        .max_out = 1,                                                                                      \
+        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {"keepdims", MLC_ATTR_INT}, __VA_ARGS__}, \
+        .infer = infer,                                                                                    \
+        .eval = eval,                                                                                      \
+        .quantize = quantize,                                                                              \
     }
-#define BOTH(NAME, DOC) ROW(NAME, DOC, 1, 11, {0}), ROW(NAME, DOC, 12, 0, {"select_last_index", MLC_ATTR_INT}, {0})
+#define BOTH(NAME, DOC) \
+    ROW(NAME, DOC, 1, 11, {0}), ROW(NAME, DOC, 12, 0, {"select_last_index", MLC_ATTR_INT}, {0})
 
 MLC_OPS(ArgMax, BOTH("ArgMax", "Position of the largest element along an axis."),
         BOTH("ArgMin", "Position of the smallest element along an axis."));

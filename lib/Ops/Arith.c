@@ -137,8 +137,10 @@ static bool quantize_div(mlc_quant *q, const mlc_node *node) {
     if (mlc_dtype_is_integer(node->in[0]->dtype))
         return quantize_binary(q, node, mlc_q_truncated);
     const constant c = constant_of(q, node);
-    if (c.k != 1)
-        return quantize_binary(q, node, mlc_q_divide);
+    if (c.k != 1) {
+        mlc_value *a = operand(q, node, 0), *b = operand(q, node, 1);
+        return mlc_q_result(q, node, mlc_q_divide(q, a, b, mlc_q_least(q, node->in[1])));
+    }
     double *inverse = MLC_NEW_ARRAY(q->arena, c.n, double);
     for (int64_t i = 0; i < c.n; i++) {
         inverse[i] = 1 / c.x[i];

@@ -34,7 +34,12 @@ static int64_t not_int(int64_t a) {
 static int64_t left_int(int64_t a, int64_t b) {
     return b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a << b);
 }
+/* Arithmetic; by as many bits as there are, or a negative number, only signs remain. */
 static int64_t right_int(int64_t a, int64_t b) {
+    int bits = b < 0 || b > 63 ? 63 : (int)b;
+    return a < 0 ? ~(~a >> bits) : a >> bits;
+}
+static int64_t right_uint64(int64_t a, int64_t b) {
     return b < 0 || b > 63 ? 0 : (int64_t)((uint64_t)a >> b);
 }
 
@@ -59,7 +64,8 @@ static bool to_left(const mlc_node *node) {
     return !strcmp(mlc_attr_string(node, "direction", ""), "LEFT");
 }
 static void eval_shift(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
-    mlc_eval_binary(in[0], in[1], out[0], NULL, to_left(node) ? left_int : right_int);
+    mlc_int2 right = out[0]->dtype == MLC_UINT64 ? right_uint64 : right_int;
+    mlc_eval_binary(in[0], in[1], out[0], NULL, to_left(node) ? left_int : right);
 }
 
 /* An integer node on two values; an inexact operand can change any bit. */
@@ -102,47 +108,89 @@ static bool quantize_not(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, binary(q, "Sub", ones, mlc_q_value(q, node->in[0])));
 }
 
-/* x << s: a product, of which the type keeps the low bits. */
+/*
+ * x << s. Only the bits that stay are shifted, so that the product is below 2^bits;
+ * flipping the sign bit and subtracting it again makes it a signed number.
+ */
 static mlc_value *shift_left(mlc_quant *q, const mlc_node *node, mlc_value *x) {
     int64_t lo, hi;
     const mlc_tensor *s = node->in[1]->constant;
-    mlc_dtype_range(node->out[0]->dtype, &lo, &hi);
-    if (!s) {
-        mlc_error_at(q->diag, node, "the number of bits, '%s', must be a constant", mlc_escape(node->in[1]->name));
+    mlc_dtype t = node->out[0]->dtype;
+    mlc_dtype_range(t, &lo, &hi);
+    if (!s || t == MLC_INT64 || t == MLC_UINT64) {
+        mlc_error_at(q->diag, node, "shifting left needs a type of at most 32 bits, and constants in '%s'",
+                     mlc_escape(node->in[1]->name));
         return NULL;
     }
-    /* Only the bits that stay are shifted, so that nothing leaves 63 bits. */
-    int64_t n = mlc_shape_elements(&s->shape);
+    int64_t n = mlc_shape_elements(&s->shape), ones = hi - lo;
     int64_t *power = MLC_NEW_ARRAY(q->arena, n, int64_t), *keep = MLC_NEW_ARRAY(q->arena, n, int64_t);
     for (int64_t i = 0; i < n; i++) {
-        bool gone = s->i[i] < 0 || s->i[i] > 62;
-        power[i] = gone ? 0 : (int64_t)1 << s->i[i];
-        keep[i] = gone ? 0 : hi >> s->i[i];
+        bool gone = s->i[i] < 0 || s->i[i] > 31;
+        keep[i] = gone ? 0 : ones >> s->i[i];
+        power[i] = keep[i] ? (int64_t)1 << s->i[i] : 0;
     }
     x = binary(q, "BitAnd", x, mlc_q_constant(q, keep, &s->shape));
-    return binary(q, "Mul", x, mlc_q_constant(q, power, &s->shape));
+    x = binary(q, "Mul", x, mlc_q_constant(q, power, &s->shape));
+    if (lo == 0)
+        return x;
+    mlc_value *sign = mlc_q_scalar(q, -lo);
+    return binary(q, "Sub", binary(q, "BitXor", x, sign), sign);
+}
+
+/* Shift counts, where every count out of range is 63. */
+static mlc_value *shift_counts(mlc_quant *q, const mlc_node *node) {
+    const mlc_tensor *s = node->in[1]->constant;
+    if (!s) {
+        mlc_value *v = mlc_q_value(q, node->in[1]);
+        if (v && mlc_q_min_real(v) < 0) {
+            mlc_value *zero = mlc_q_scalar(q, 0), *all = mlc_q_scalar(q, 63);
+            mlc_value *below = mlc_q_less(q, v, zero);
+            v = below ? mlc_q_where(q, below, all, v) : NULL;
+        }
+        return v ? mlc_q_clamp(q, v, 0, 63) : NULL;
+    }
+    int64_t n = mlc_shape_elements(&s->shape), *count = MLC_NEW_ARRAY(q->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++)
+        count[i] = s->i[i] < 0 || s->i[i] > 63 ? 63 : s->i[i];
+    return mlc_q_constant(q, count, &s->shape);
 }
 
 static bool quantize_shift(mlc_quant *q, const mlc_node *node) {
     mlc_value *x = mlc_q_value(q, node->in[0]);
     if (x && to_left(node))
         return mlc_q_result(q, node, shift_left(q, node, x));
-    mlc_value *s = x ? mlc_q_value(q, node->in[1]) : NULL;
-    s = s ? mlc_q_clamp(q, s, 0, 63) : NULL;
-    return mlc_q_result(q, node, binary(q, "ShiftRight", x, s));
+    return mlc_q_result(q, node, x ? binary(q, "ShiftRight", x, shift_counts(q, node)) : NULL);
 }
 
-#define ROW(NAME, N_IN, DOC, EVAL, QUANTIZE)                                                                      \
-    {                                                                                                             \
-        .domain = "", .name = "Bitwise" NAME, .since = 18, .doc = DOC, .min_in = N_IN, .max_in = N_IN,            \
-        .min_out = 1, .max_out = 1, .infer = infer, .eval = EVAL, .quantize = QUANTIZE,                           \
+#define ROW(NAME, N_IN, DOC, EVAL, QUANTIZE) \
+    {                                        \
+        .domain = "",                        \
+        .name = "Bitwise" NAME,              \
+        .since = 18,                         \
+        .doc = DOC,                          \
+        .min_in = N_IN,                      \
+        .max_in = N_IN,                      \
+        .min_out = 1,                        \
+        .max_out = 1,                        \
+        .infer = infer,                      \
+        .eval = EVAL,                        \
+        .quantize = QUANTIZE,                \
     }
 
 MLC_OPS(Bitwise, ROW("And", 2, "Both bits are set.", eval_and, quantize_and),
         ROW("Or", 2, "At least one bit is set.", eval_or, quantize_or),
         ROW("Xor", 2, "Exactly one bit is set.", eval_xor, quantize_xor),
         ROW("Not", 1, "All bits flipped.", eval_not, quantize_not),
-        {.domain = "", .name = "BitShift", .since = 11, .doc = "Moves bits to the left or right.",
-         .limits = "the number of bits to shift left must be a constant", .min_in = 2, .max_in = 2, .min_out = 1,
-         .max_out = 1, .attrs = (const mlc_attr_spec[]){{"direction", MLC_ATTR_STRING}, {0}}, .infer = infer_shift,
-         .eval = eval_shift, .quantize = quantize_shift});
+        {.domain = "",
+         .name = "BitShift",
+         .since = 11,
+         .doc = "Moves bits to the left or right.",
+         .limits = "to the left: at most 32-bit types, by constants",
+         .min_in = 2,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"direction", MLC_ATTR_STRING}, {0}},
+         .infer = infer_shift,
+         .eval = eval_shift,
+         .quantize = quantize_shift});

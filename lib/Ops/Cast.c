@@ -42,9 +42,26 @@ static bool infer_cast_like(mlc_graph *g, mlc_node *node) {
     return infer_to(g, node, node->in[1]->dtype);
 }
 
+/* Real numbers are truncated toward zero. Out of range, which ONNX leaves undefined,
+ * types of fewer than 32 bits keep the low bits, as its reference does, and others
+ * saturate. */
+static bool keeps_low_bits(mlc_dtype to) {
+    int64_t lo, hi;
+    mlc_dtype_range(to, &lo, &hi);
+    return hi <= UINT16_MAX;
+}
+
 static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
-    mlc_eval_unary(in[0], out[0], same_real, same_int);
+    mlc_dtype to = out[0]->dtype;
+    if (!mlc_dtype_is_float(in[0]->dtype) || mlc_dtype_is_float(to) || to == MLC_BOOL ||
+        !keeps_low_bits(to)) {
+        mlc_eval_unary(in[0], out[0], same_real, same_int);
+        return;
+    }
+    int64_t n = mlc_shape_elements(&out[0]->shape);
+    for (int64_t i = 0; i < n; i++)
+        out[0]->i[i] = mlc_wrap(to, mlc_real_to_int(MLC_INT64, in[0]->f[i]));
 }
 
 /* v == 0 ? 0 : 1 */
@@ -85,7 +102,8 @@ static mlc_value *truncate_real(mlc_quant *q, mlc_value *v) {
     } else if (bits > 0) {
         mlc_value *limit = mlc_q_scalar(q, ((int64_t)1 << bits) - 1), *zero = mlc_q_scalar(q, 0);
         bool negative = mlc_q_min_real(v) < 0;
-        mlc_value *below = negative ? mlc_q_node(q, "Less", (mlc_value *[]){v, zero}, 2, NULL, NULL, 0) : NULL;
+        mlc_value *below =
+            negative ? mlc_q_node(q, "Less", (mlc_value *[]){v, zero}, 2, NULL, NULL, 0) : NULL;
         if (below)
             below = mlc_q_node(q, "Mul", (mlc_value *[]){below, limit}, 2, NULL, NULL, 0);
         if (below)
@@ -135,23 +153,48 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         int64_t lo, hi;
         mlc_dtype_range(to, &lo, &hi);
         v = truncate_real(q, v);
-        v = v ? mlc_q_clamp(q, v, (double)lo, (double)hi) : NULL;
+        if (v && keeps_low_bits(to))
+            v = wrap(q, v, to);
+        else
+            v = v ? mlc_q_clamp(q, v, (double)lo, (double)hi) : NULL;
     } else if (v && !mlc_dtype_is_float(to)) {
         v = wrap(q, v, to);
     }
     return mlc_q_result(q, node, v);
 }
 
-#define CAST(SINCE, UNTIL, INFER, ...)                                                                            \
-    {                                                                                                             \
-        .domain = "", .name = "Cast", .since = SINCE, .until = UNTIL, .doc = "Converts to another type.",         \
-        .limits = "not to or from strings", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,                 \
-        .attrs = (const mlc_attr_spec[]){__VA_ARGS__, {0}}, .infer = INFER, .eval = eval, .quantize = quantize,   \
+#define CAST(SINCE, UNTIL, INFER, ...)                      \
+    {                                                       \
+        .domain = "",                                       \
+        .name = "Cast",                                     \
+        .since = SINCE,                                     \
+        .until = UNTIL,                                     \
+        .doc = "Converts to another type.",                 \
+        .limits = "not to or from strings",                 \
+        .min_in = 1,                                        \
+        .max_in = 1,                                        \
+        .min_out = 1,                                       \
+        .max_out = 1,                                       \
+        .attrs = (const mlc_attr_spec[]){__VA_ARGS__, {0}}, \
+        .infer = INFER,                                     \
+        .eval = eval,                                       \
+        .quantize = quantize,                               \
     }
 
-MLC_OPS(Cast, CAST(1, 5, infer_cast_1, {"to", MLC_ATTR_STRING}), CAST(6, 18, infer_cast, {"to", MLC_ATTR_INT}),
-        CAST(19, 0, infer_cast, {"to", MLC_ATTR_INT}, {"saturate", MLC_ATTR_INT}, {"round_mode", MLC_ATTR_STRING}),
-        {.domain = "", .name = "CastLike", .since = 15, .doc = "Converts to the type of another tensor.",
-         .limits = "not to or from strings", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+MLC_OPS(Cast, CAST(1, 5, infer_cast_1, {"to", MLC_ATTR_STRING}),
+        CAST(6, 18, infer_cast, {"to", MLC_ATTR_INT}),
+        CAST(19, 0, infer_cast, {"to", MLC_ATTR_INT}, {"saturate", MLC_ATTR_INT},
+             {"round_mode", MLC_ATTR_STRING}),
+        {.domain = "",
+         .name = "CastLike",
+         .since = 15,
+         .doc = "Converts to the type of another tensor.",
+         .limits = "not to or from strings",
+         .min_in = 2,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
          .attrs = (const mlc_attr_spec[]){{"saturate", MLC_ATTR_INT}, {"round_mode", MLC_ATTR_STRING}, {0}},
-         .infer = infer_cast_like, .eval = eval, .quantize = quantize});
+         .infer = infer_cast_like,
+         .eval = eval,
+         .quantize = quantize});

@@ -28,8 +28,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
         !mlc_legacy_align(g, node, &a->shape, &b->shape, &aligned))
         return false;
     if (!mlc_shape_broadcast(&a->shape, &aligned, &shape))
-        return mlc_error_at(g->diag, node, "shapes %s and %s do not broadcast", mlc_shape_str(g->arena, &a->shape),
-                            mlc_shape_str(g->arena, &b->shape));
+        return mlc_error_at(g->diag, node, "shapes %s and %s do not broadcast",
+                            mlc_shape_str(g->arena, &a->shape), mlc_shape_str(g->arena, &b->shape));
     return mlc_infer_set(g, node, 0, MLC_BOOL, &shape);
 }
 
@@ -89,13 +89,24 @@ static bool quantize_equal(mlc_quant *q, const mlc_node *node) {
     return quantize(q, node, 0, mlc_q_equal);
 }
 
-#define ROW(NAME, SINCE, UNTIL, ATTRS, DOC, EVAL, QUANTIZE)                                                       \
-    {                                                                                                             \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = 2, .max_in = 2,         \
-        .min_out = 1, .max_out = 1, .attrs = ATTRS, .infer = infer, .eval = EVAL, .quantize = QUANTIZE,           \
+#define ROW(NAME, SINCE, UNTIL, ATTRS, DOC, EVAL, QUANTIZE) \
+    {                                                       \
+        .domain = "",                                       \
+        .name = NAME,                                       \
+        .since = SINCE,                                     \
+        .until = UNTIL,                                     \
+        .doc = DOC,                                         \
+        .min_in = 2,                                        \
+        .max_in = 2,                                        \
+        .min_out = 1,                                       \
+        .max_out = 1,                                       \
+        .attrs = ATTRS,                                     \
+        .infer = infer,                                     \
+        .eval = EVAL,                                       \
+        .quantize = QUANTIZE,                               \
     }
-#define BOTH(NAME, DOC, EVAL, QUANTIZE)                                                                           \
-    ROW(NAME, 1, 6, MLC_LEGACY_BROADCAST_ATTRS, DOC, EVAL, QUANTIZE),                                             \
+#define BOTH(NAME, DOC, EVAL, QUANTIZE)                               \
+    ROW(NAME, 1, 6, MLC_LEGACY_BROADCAST_ATTRS, DOC, EVAL, QUANTIZE), \
         ROW(NAME, 7, 0, NULL, DOC, EVAL, QUANTIZE)
 
 MLC_OPS(Compare, BOTH("Less", "a < b", eval_less, quantize_less),

@@ -2,8 +2,7 @@
 
 #include "Elementwise.h"
 
-static bool infer_concat(mlc_graph *g, mlc_node *node)
-{
+static bool infer_concat(mlc_graph *g, mlc_node *node) {
     if (!mlc_has_in(node, 0))
         return mlc_error_at(g->diag, node, "input 0 is missing");
     mlc_shape shape = node->in[0]->shape;
@@ -22,7 +21,8 @@ static bool infer_concat(mlc_graph *g, mlc_node *node)
         for (int d = 0; fits && d < shape.rank; d++)
             fits = d == axis || s->dim[d] == shape.dim[d];
         if (!fits)
-            return mlc_error_at(g->diag, node, "input %d, '%s', of shape %s does not fit beside %s on axis %d", k,
+            return mlc_error_at(g->diag, node,
+                                "input %d, '%s', of shape %s does not fit beside %s on axis %d", k,
                                 mlc_escape(node->in[k]->name), mlc_shape_str(g->arena, s),
                                 mlc_shape_str(g->arena, &node->in[0]->shape), axis);
         shape.dim[axis] += s->dim[axis];
@@ -33,8 +33,7 @@ static bool infer_concat(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_concat(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_concat(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     int axis = mlc_axis(mlc_attr_int(node, "axis", 1), out[0]->shape.rank);
     mlc_axis_view to = mlc_view_axis(&out[0]->shape, axis);
     int64_t start = 0;
@@ -46,17 +45,25 @@ static void eval_concat(const mlc_node *node, const mlc_tensor *const *in, mlc_t
     }
 }
 
-static bool quantize_concat(mlc_quant *q, const mlc_node *node)
-{
-    return mlc_quantize_movement(q, node, node->n_in, 0);
+static bool quantize_concat(mlc_quant *q, const mlc_node *node) {
+    return mlc_quantize_movement(q, node, 0, 0, 0);
 }
 
-#define CONCAT(SINCE, UNTIL)                                                                                   \
-    {                                                                                                          \
-        .domain = "", .name = "Concat", .since = SINCE, .until = UNTIL, .doc = "Joins tensors along an axis.", \
-        .min_in = 1, .max_in = -1, .min_out = 1, .max_out = 1,                                                 \
-        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {0}}, .infer = infer_concat,                  \
-        .eval = eval_concat, .quantize = quantize_concat,                                                      \
+#define CONCAT(SINCE, UNTIL)                                           \
+    {                                                                  \
+        .domain = "",                                                  \
+        .name = "Concat",                                              \
+        .since = SINCE,                                                \
+        .until = UNTIL,                                                \
+        .doc = "Joins tensors along an axis.",                         \
+        .min_in = 1,                                                   \
+        .max_in = -1,                                                  \
+        .min_out = 1,                                                  \
+        .max_out = 1,                                                  \
+        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {0}}, \
+        .infer = infer_concat,                                         \
+        .eval = eval_concat,                                           \
+        .quantize = quantize_concat,                                   \
     }
 
 MLC_OPS(Concat, CONCAT(1, 3), CONCAT(4, 0));

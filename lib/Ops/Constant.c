@@ -1,8 +1,7 @@
 #include "Elementwise.h"
 
 /* The tensor that the node's only attribute describes, without its elements. */
-static bool describe(const mlc_node *node, const mlc_attr **found, mlc_dtype *dtype, mlc_shape *shape)
-{
+static bool describe(const mlc_node *node, const mlc_attr **found, mlc_dtype *dtype, mlc_shape *shape) {
     *shape = (mlc_shape){0};
     if (node->n_attr != 1)
         return false;
@@ -32,8 +31,7 @@ static bool describe(const mlc_node *node, const mlc_attr **found, mlc_dtype *dt
     }
 }
 
-static bool infer_constant(mlc_graph *g, mlc_node *node)
-{
+static bool infer_constant(mlc_graph *g, mlc_node *node) {
     const mlc_attr *a;
     mlc_dtype dtype;
     mlc_shape shape;
@@ -43,8 +41,7 @@ static bool infer_constant(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, dtype, &shape);
 }
 
-static void eval_constant(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_constant(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)in;
     const mlc_attr *a;
     mlc_dtype dtype;
@@ -71,15 +68,24 @@ static void eval_constant(const mlc_node *node, const mlc_tensor *const *in, mlc
 
 static const mlc_attr_spec attrs_1[] = {{"value", MLC_ATTR_TENSOR}, {0}};
 static const mlc_attr_spec attrs_12[] = {
-    {"value", MLC_ATTR_TENSOR},        {"sparse_value", MLC_ATTR_TENSOR}, {"value_float", MLC_ATTR_FLOAT},
-    {"value_floats", MLC_ATTR_FLOATS}, {"value_int", MLC_ATTR_INT},       {"value_ints", MLC_ATTR_INTS},
+    {"value", MLC_ATTR_TENSOR},        {"sparse_value", MLC_ATTR_TENSOR},   {"value_float", MLC_ATTR_FLOAT},
+    {"value_floats", MLC_ATTR_FLOATS}, {"value_int", MLC_ATTR_INT},         {"value_ints", MLC_ATTR_INTS},
     {"value_string", MLC_ATTR_STRING}, {"value_strings", MLC_ATTR_STRINGS}, {0}};
 
-#define ROW(SINCE, UNTIL, ATTRS)                                                                        \
-    {                                                                                                   \
-        .domain = "", .name = "Constant", .since = SINCE, .until = UNTIL,                               \
-        .doc = "A tensor given by an attribute.", .min_in = 0, .max_in = 0, .min_out = 1, .max_out = 1, \
-        .attrs = ATTRS, .infer = infer_constant, .eval = eval_constant,                                 \
+#define ROW(SINCE, UNTIL, ATTRS)                  \
+    {                                             \
+        .domain = "",                             \
+        .name = "Constant",                       \
+        .since = SINCE,                           \
+        .until = UNTIL,                           \
+        .doc = "A tensor given by an attribute.", \
+        .min_in = 0,                              \
+        .max_in = 0,                              \
+        .min_out = 1,                             \
+        .max_out = 1,                             \
+        .attrs = ATTRS,                           \
+        .infer = infer_constant,                  \
+        .eval = eval_constant,                    \
     }
 
 MLC_OPS(Constant, ROW(1, 10, attrs_1), ROW(11, 0, attrs_12));

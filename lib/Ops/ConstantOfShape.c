@@ -2,14 +2,12 @@
 
 #include "Elementwise.h"
 
-static const mlc_tensor *value_attr(const mlc_node *node)
-{
+static const mlc_tensor *value_attr(const mlc_node *node) {
     const mlc_attr *a = mlc_attr_find(node, "value");
     return a ? a->t : NULL;
 }
 
-static bool infer_constant_of_shape(mlc_graph *g, mlc_node *node)
-{
+static bool infer_constant_of_shape(mlc_graph *g, mlc_node *node) {
     const mlc_tensor *dims = mlc_infer_ints(g, node, 0);
     if (!dims)
         return false;
@@ -26,8 +24,8 @@ static bool infer_constant_of_shape(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, value ? value->dtype : MLC_FLOAT, &shape);
 }
 
-static void eval_constant_of_shape(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_constant_of_shape(const mlc_node *node, const mlc_tensor *const *in,
+                                   mlc_tensor *const *out) {
     (void)in;
     const mlc_tensor *value = value_attr(node);
     int64_t n = mlc_shape_elements(&out[0]->shape);
@@ -35,8 +33,15 @@ static void eval_constant_of_shape(const mlc_node *node, const mlc_tensor *const
         mlc_move(out[0], i, value, 0);
 }
 
-MLC_OPS(ConstantOfShape,
-        {.domain = "", .name = "ConstantOfShape", .since = 9, .doc = "A tensor of one repeated value.",
-         .limits = "the shape must be a constant", .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-         .attrs = (const mlc_attr_spec[]){{"value", MLC_ATTR_TENSOR}, {0}}, .infer = infer_constant_of_shape,
-         .eval = eval_constant_of_shape});
+MLC_OPS(ConstantOfShape, {.domain = "",
+                          .name = "ConstantOfShape",
+                          .since = 9,
+                          .doc = "A tensor of one repeated value.",
+                          .limits = "the shape must be a constant",
+                          .min_in = 1,
+                          .max_in = 1,
+                          .min_out = 1,
+                          .max_out = 1,
+                          .attrs = (const mlc_attr_spec[]){{"value", MLC_ATTR_TENSOR}, {0}},
+                          .infer = infer_constant_of_shape,
+                          .eval = eval_constant_of_shape});

@@ -35,16 +35,12 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     if (!node->in[1]->constant || (bias && !bias->constant))
         return mlc_error_at(q->diag, node, "'%s' is not constant; a convolution needs constant weights and bias",
                             mlc_escape(node->in[1]->constant ? bias->name : node->in[1]->name));
-    if (node->in[0]->shape.dim[0] != 1)
-        return mlc_error_at(q->diag, node, "input '%s' has %lld images, only one at a time is supported",
-                            mlc_escape(node->in[0]->name), (long long)node->in[0]->shape.dim[0]);
     mlc_window w;
     mlc_window_of(NULL, node, &node->in[0]->shape, &node->in[1]->shape, &w);
-    const mlc_shape shape = mlc_window_shape(&w, 1);
     mlc_value *x = mlc_q_value(q, node->in[0]);
     return mlc_q_result(q, node,
-                        x ? mlc_q_conv(q, x, node->in[1]->constant, bias ? bias->constant->f : NULL, &w.geometry,
-                                       &shape)
+                        x ? mlc_q_window_convolve(q, &w, x, node->in[1]->constant, bias ? bias->constant->f : NULL,
+                                                  node->in[0]->shape.dim[0])
                           : NULL);
 }
 
@@ -52,7 +48,7 @@ MLC_OPS(Conv, {.domain = "",
                .name = "Conv",
                .since = 1,
                .doc = "Convolution in one to three dimensions",
-               .limits = "constant weights and bias; one image at a time",
+               .limits = "constant weights and bias",
                .min_in = 2,
                .max_in = 3,
                .min_out = 1,

@@ -60,7 +60,17 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, v);
 }
 
-MLC_OPS(CumSum, {.domain = "", .name = "CumSum", .since = 11, .doc = "Running sums along an axis.",
-                 .limits = "the axis must be a constant", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-                 .attrs = (const mlc_attr_spec[]){{"exclusive", MLC_ATTR_INT}, {"reverse", MLC_ATTR_INT}, {0}},
-                 .infer = infer, .eval = eval, .quantize = quantize});
+MLC_OPS(CumSum,
+        {.domain = "",
+         .name = "CumSum",
+         .since = 11,
+         .doc = "Running sums along an axis.",
+         .limits = "the axis must be a constant",
+         .min_in = 2,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"exclusive", MLC_ATTR_INT}, {"reverse", MLC_ATTR_INT}, {0}},
+         .infer = infer,
+         .eval = eval,
+         .quantize = quantize});

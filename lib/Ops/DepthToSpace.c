@@ -18,31 +18,37 @@ static bool infer(mlc_graph *g, mlc_node *node, bool to_space) {
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static bool infer_to_space(mlc_graph *g, mlc_node *node) {
+static bool known_mode(mlc_graph *g, mlc_node *node) {
     const char *mode = mlc_attr_string(node, "mode", "DCR");
-    if (strcmp(mode, "DCR") && strcmp(mode, "CRD"))
-        return mlc_error_at(g->diag, node, "mode '%s' is not DCR or CRD", mlc_escape(mode));
-    return infer(g, node, true);
+    return !strcmp(mode, "DCR") || !strcmp(mode, "CRD") ||
+           mlc_error_at(g->diag, node, "mode '%s' is not DCR or CRD", mlc_escape(mode));
+}
+
+static bool columns_first(const mlc_node *node) {
+    return !strcmp(mlc_attr_string(node, "mode", "DCR"), "CRD");
+}
+
+static bool infer_to_space(mlc_graph *g, mlc_node *node) {
+    return known_mode(g, node) && infer(g, node, true);
 }
 
 static bool infer_to_depth(mlc_graph *g, mlc_node *node) {
-    return infer(g, node, false);
+    return known_mode(g, node) && infer(g, node, false);
 }
 
 /* The element of the deep tensor that stands at (n, c, y, x) of the wide one. */
-static int64_t deep_index(const mlc_shape *deep, const mlc_shape *wide, int64_t b, bool columns_first,
+static int64_t deep_index(const mlc_shape *deep, const mlc_shape *wide, int64_t b, bool crd,
                           const int64_t at[MLC_MAX_RANK]) {
     int64_t in_block = at[2] % b * b + at[3] % b;
-    int64_t c = columns_first ? at[1] * b * b + in_block : in_block * wide->dim[1] + at[1];
+    int64_t c = crd ? at[1] * b * b + in_block : in_block * wide->dim[1] + at[1];
     return mlc_flatten(deep, (const int64_t[MLC_MAX_RANK]){at[0], c, at[2] / b, at[3] / b});
 }
 
 static void eval_to_space(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     int64_t at[MLC_MAX_RANK], n = mlc_shape_elements(&out[0]->shape), b = mlc_attr_int(node, "blocksize", 1);
-    bool columns_first = !strcmp(mlc_attr_string(node, "mode", "DCR"), "CRD");
     for (int64_t i = 0; i < n; i++) {
         mlc_unflatten(&out[0]->shape, i, at);
-        mlc_move(out[0], i, in[0], deep_index(&in[0]->shape, &out[0]->shape, b, columns_first, at));
+        mlc_move(out[0], i, in[0], deep_index(&in[0]->shape, &out[0]->shape, b, columns_first(node), at));
     }
 }
 
@@ -50,19 +56,31 @@ static void eval_to_depth(const mlc_node *node, const mlc_tensor *const *in, mlc
     int64_t at[MLC_MAX_RANK], n = mlc_shape_elements(&in[0]->shape), b = mlc_attr_int(node, "blocksize", 1);
     for (int64_t i = 0; i < n; i++) {
         mlc_unflatten(&in[0]->shape, i, at);
-        mlc_move(out[0], deep_index(&out[0]->shape, &in[0]->shape, b, false, at), in[0], i);
+        mlc_move(out[0], deep_index(&out[0]->shape, &in[0]->shape, b, columns_first(node), at), in[0], i);
     }
 }
 
-#define ROW(NAME, DOC, SINCE, UNTIL, INFER, EVAL, ...)                                                            \
-    {                                                                                                             \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = 1, .max_in = 1,         \
-        .min_out = 1, .max_out = 1, .attrs = (const mlc_attr_spec[]){{"blocksize", MLC_ATTR_INT}, __VA_ARGS__},   \
-        .infer = INFER, .eval = EVAL, .quantize = mlc_quantize_move,                                              \
+#define ROW(NAME, DOC, SINCE, UNTIL, INFER, EVAL, ...)                              \
+    {                                                                               \
+        .domain = "",                                                               \
+        .name = NAME,                                                               \
+        .since = SINCE,                                                             \
+        .until = UNTIL,                                                             \
+        .doc = DOC,                                                                 \
+        .min_in = 1,                                                                \
+        .max_in = 1,                                                                \
+        .min_out = 1,                                                               \
+        .max_out = 1,                                                               \
+        .attrs = (const mlc_attr_spec[]){{"blocksize", MLC_ATTR_INT}, __VA_ARGS__}, \
+        .infer = INFER,                                                             \
+        .eval = EVAL,                                                               \
+        .quantize = mlc_quantize_move,                                              \
     }
 
 MLC_OPS(DepthToSpace,
         ROW("DepthToSpace", "Channels become blocks of pixels.", 1, 10, infer_to_space, eval_to_space, {0}),
         ROW("DepthToSpace", "Channels become blocks of pixels.", 11, 0, infer_to_space, eval_to_space,
             {"mode", MLC_ATTR_STRING}, {0}),
-        ROW("SpaceToDepth", "Blocks of pixels become channels.", 1, 0, infer_to_depth, eval_to_depth, {0}));
+        ROW("SpaceToDepth", "Blocks of pixels become channels.", 1, 27, infer_to_depth, eval_to_depth, {0}),
+        ROW("SpaceToDepth", "Blocks of pixels become channels.", 28, 0, infer_to_depth, eval_to_depth,
+            {"mode", MLC_ATTR_STRING}, {0}));

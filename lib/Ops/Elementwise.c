@@ -2,8 +2,7 @@
 
 #include <math.h>
 
-int64_t mlc_wrap(mlc_dtype t, int64_t x)
-{
+int64_t mlc_wrap(mlc_dtype t, int64_t x) {
     int bits;
     bool is_signed = false;
     switch (t) {
@@ -41,23 +40,19 @@ int64_t mlc_wrap(mlc_dtype t, int64_t x)
     return is_signed ? (low ^ sign) - sign : low;
 }
 
-int64_t mlc_wrap_add(int64_t a, int64_t b)
-{
+int64_t mlc_wrap_add(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
-int64_t mlc_wrap_sub(int64_t a, int64_t b)
-{
+int64_t mlc_wrap_sub(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a - (uint64_t)b);
 }
 
-int64_t mlc_wrap_mul(int64_t a, int64_t b)
-{
+int64_t mlc_wrap_mul(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
-int64_t mlc_real_to_int(mlc_dtype t, double x)
-{
+int64_t mlc_real_to_int(mlc_dtype t, double x) {
     if (t == MLC_BOOL)
         return x != 0;
     if (isnan(x))
@@ -72,16 +67,14 @@ int64_t mlc_real_to_int(mlc_dtype t, double x)
     return (int64_t)x;
 }
 
-static void store(mlc_tensor *out, int64_t i, double x)
-{
+static void store(mlc_tensor *out, int64_t i, double x) {
     if (mlc_dtype_is_float(out->dtype))
         out->f[i] = x;
     else
         out->i[i] = mlc_real_to_int(out->dtype, x);
 }
 
-void mlc_eval_unary(const mlc_tensor *in, mlc_tensor *out, mlc_real1 real, mlc_int1 integer)
-{
+void mlc_eval_unary(const mlc_tensor *in, mlc_tensor *out, mlc_real1 real, mlc_int1 integer) {
     int64_t n = mlc_shape_elements(&out->shape);
     if (integer && !mlc_dtype_is_float(in->dtype) && !mlc_dtype_is_float(out->dtype)) {
         for (int64_t i = 0; i < n; i++)
@@ -92,15 +85,14 @@ void mlc_eval_unary(const mlc_tensor *in, mlc_tensor *out, mlc_real1 real, mlc_i
         store(out, i, real(mlc_tensor_real(in, i)));
 }
 
-void mlc_eval_function(const mlc_tensor *in, mlc_tensor *out, mlc_real_fn fn, const void *user)
-{
+void mlc_eval_function(const mlc_tensor *in, mlc_tensor *out, mlc_real_fn fn, const void *user) {
     int64_t n = mlc_shape_elements(&out->shape);
     for (int64_t i = 0; i < n; i++)
         store(out, i, fn(mlc_tensor_real(in, i), user));
 }
 
-void mlc_eval_binary(const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *out, mlc_real2 real, mlc_int2 integer)
-{
+void mlc_eval_binary(const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *out, mlc_real2 real,
+                     mlc_int2 integer) {
     bool whole = integer && !mlc_dtype_is_float(a->dtype) && !mlc_dtype_is_float(b->dtype) &&
                  !mlc_dtype_is_float(out->dtype);
     int64_t n = mlc_shape_elements(&out->shape);
@@ -114,8 +106,7 @@ void mlc_eval_binary(const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *out, 
     }
 }
 
-mlc_axis_view mlc_view_axis(const mlc_shape *s, int axis)
-{
+mlc_axis_view mlc_view_axis(const mlc_shape *s, int axis) {
     mlc_axis_view v = {1, axis < s->rank ? s->dim[axis] : 1, 1};
     for (int d = 0; d < axis && d < s->rank; d++)
         v.outer *= s->dim[d];
@@ -124,8 +115,7 @@ mlc_axis_view mlc_view_axis(const mlc_shape *s, int axis)
     return v;
 }
 
-void mlc_walk_begin(mlc_walk *w, const mlc_shape *shape, int n, const mlc_shape *const *from)
-{
+void mlc_walk_begin(mlc_walk *w, const mlc_shape *shape, int n, const mlc_shape *const *from) {
     memset(w, 0, sizeof *w);
     w->shape = *shape;
     w->n = n;
@@ -139,8 +129,7 @@ void mlc_walk_begin(mlc_walk *w, const mlc_shape *shape, int n, const mlc_shape 
     }
 }
 
-void mlc_walk_next(mlc_walk *w)
-{
+void mlc_walk_next(mlc_walk *w) {
     for (int d = w->shape.rank - 1; d >= 0; d--) {
         for (int k = 0; k < w->n; k++)
             w->at[k] += w->stride[k][d];
@@ -152,16 +141,14 @@ void mlc_walk_next(mlc_walk *w)
     }
 }
 
-void mlc_unflatten(const mlc_shape *s, int64_t i, int64_t position[MLC_MAX_RANK])
-{
+void mlc_unflatten(const mlc_shape *s, int64_t i, int64_t position[MLC_MAX_RANK]) {
     for (int d = s->rank - 1; d >= 0; d--) {
         position[d] = s->dim[d] ? i % s->dim[d] : 0;
         i = s->dim[d] ? i / s->dim[d] : 0;
     }
 }
 
-int64_t mlc_flatten(const mlc_shape *s, const int64_t position[MLC_MAX_RANK])
-{
+int64_t mlc_flatten(const mlc_shape *s, const int64_t position[MLC_MAX_RANK]) {
     int64_t i = 0;
     for (int d = 0; d < s->rank; d++)
         i = i * s->dim[d] + position[d];

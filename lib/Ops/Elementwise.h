@@ -41,7 +41,8 @@ void mlc_eval_function(const mlc_tensor *in, mlc_tensor *out, mlc_real_fn fn, co
 /* out = fn(a, b) with a and b broadcast to out's shape; types as in mlc_eval_unary,
  * where the integer function needs both inputs to be integers. Comparisons return
  * 0 or 1. `out` may be `a` when the shapes are equal. */
-void mlc_eval_binary(const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *out, mlc_real2 real, mlc_int2 integer);
+void mlc_eval_binary(const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *out, mlc_real2 real,
+                     mlc_int2 integer);
 
 /* A tensor seen as [outer, n, inner] around an axis: element (o, j, i) is at
  * (o * n + j) * inner + i. */
@@ -50,8 +51,7 @@ typedef struct mlc_axis_view {
 } mlc_axis_view;
 mlc_axis_view mlc_view_axis(const mlc_shape *s, int axis);
 
-static inline int64_t mlc_view_at(const mlc_axis_view *v, int64_t o, int64_t j, int64_t i)
-{
+static inline int64_t mlc_view_at(const mlc_axis_view *v, int64_t o, int64_t j, int64_t i) {
     return (o * v->n + j) * v->inner + i;
 }
 
@@ -82,14 +82,12 @@ _Static_assert(sizeof(double) == sizeof(int64_t) && sizeof(char *) == sizeof(int
                "elements of all types are moved as 8 bytes");
 
 /* out[o] = in[i] for tensors of one dtype, whatever it is. */
-static inline void mlc_move(mlc_tensor *out, int64_t o, const mlc_tensor *in, int64_t i)
-{
+static inline void mlc_move(mlc_tensor *out, int64_t o, const mlc_tensor *in, int64_t i) {
     memcpy(&out->i[o], &in->i[i], sizeof(int64_t));
 }
 
 /* out[o .. o+n) = in[i .. i+n). */
-static inline void mlc_move_n(mlc_tensor *out, int64_t o, const mlc_tensor *in, int64_t i, int64_t n)
-{
+static inline void mlc_move_n(mlc_tensor *out, int64_t o, const mlc_tensor *in, int64_t i, int64_t n) {
     if (n > 0)
         memcpy(&out->i[o], &in->i[i], (size_t)n * sizeof(int64_t));
 }

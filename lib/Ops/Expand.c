@@ -2,8 +2,7 @@
 
 #include "Elementwise.h"
 
-static bool infer_expand(mlc_graph *g, mlc_node *node)
-{
+static bool infer_expand(mlc_graph *g, mlc_node *node) {
     const mlc_tensor *dims = mlc_infer_ints(g, node, 1);
     if (!dims)
         return false;
@@ -23,8 +22,7 @@ static bool infer_expand(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_expand(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_expand(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
     int64_t n = mlc_shape_elements(&out[0]->shape);
     mlc_walk w;
@@ -33,8 +31,7 @@ static void eval_expand(const mlc_node *node, const mlc_tensor *const *in, mlc_t
         mlc_move(out[0], i, in[0], w.at[0]);
 }
 
-static bool infer_tile(mlc_graph *g, mlc_node *node)
-{
+static bool infer_tile(mlc_graph *g, mlc_node *node) {
     mlc_shape shape = node->in[0]->shape;
     const mlc_tensor *repeats = mlc_infer_ints(g, node, 1);
     if (!repeats)
@@ -52,8 +49,7 @@ static bool infer_tile(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_tile(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_tile(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
     int64_t position[MLC_MAX_RANK], n = mlc_shape_elements(&out[0]->shape);
     for (int64_t i = 0; i < n; i++) {
@@ -65,9 +61,27 @@ static void eval_tile(const mlc_node *node, const mlc_tensor *const *in, mlc_ten
 }
 
 MLC_OPS(Expand,
-        {.domain = "", .name = "Expand", .since = 8, .doc = "Broadcasts to a shape.",
-         .limits = "the shape must be a constant", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-         .infer = infer_expand, .eval = eval_expand, .quantize = mlc_quantize_move},
-        {.domain = "", .name = "Tile", .since = 6, .doc = "Repeats a tensor along its axes.",
-         .limits = "repeats must be a constant", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-         .infer = infer_tile, .eval = eval_tile, .quantize = mlc_quantize_move});
+        {.domain = "",
+         .name = "Expand",
+         .since = 8,
+         .doc = "Broadcasts to a shape.",
+         .limits = "the shape must be a constant",
+         .min_in = 2,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
+         .infer = infer_expand,
+         .eval = eval_expand,
+         .quantize = mlc_quantize_move},
+        {.domain = "",
+         .name = "Tile",
+         .since = 6,
+         .doc = "Repeats a tensor along its axes.",
+         .limits = "repeats must be a constant",
+         .min_in = 2,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
+         .infer = infer_tile,
+         .eval = eval_tile,
+         .quantize = mlc_quantize_move});

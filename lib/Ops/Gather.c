@@ -2,8 +2,7 @@
 
 #include "Elementwise.h"
 
-static bool infer_gather(mlc_graph *g, mlc_node *node)
-{
+static bool infer_gather(mlc_graph *g, mlc_node *node) {
     const mlc_shape *data = &node->in[0]->shape, *index = &node->in[1]->shape;
     int axis;
     if (!mlc_infer_axis(g, node, mlc_attr_int(node, "axis", 0), data->rank, &axis) ||
@@ -23,8 +22,7 @@ static bool infer_gather(mlc_graph *g, mlc_node *node)
 }
 
 /* out[o, m, :] = data[o, index[m], :] around `axis`. */
-static void gather(const mlc_tensor *data, const mlc_tensor *index, int axis, mlc_tensor *out)
-{
+static void gather(const mlc_tensor *data, const mlc_tensor *index, int axis, mlc_tensor *out) {
     mlc_axis_view from = mlc_view_axis(&data->shape, axis);
     int64_t m = mlc_shape_elements(&index->shape);
     for (int64_t o = 0; o < from.outer; o++)
@@ -33,13 +31,11 @@ static void gather(const mlc_tensor *data, const mlc_tensor *index, int axis, ml
                        mlc_view_at(&from, o, mlc_wrap_index(index->i[k], from.n), 0), from.inner);
 }
 
-static void eval_gather(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_gather(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     gather(in[0], in[1], mlc_axis(mlc_attr_int(node, "axis", 0), in[0]->shape.rank), out[0]);
 }
 
-static bool need_constant_table(mlc_quant *q, const mlc_node *node)
-{
+static bool need_constant_table(mlc_quant *q, const mlc_node *node) {
     if (node->in[0]->constant)
         return true;
     return mlc_error_at(q->diag, node,
@@ -49,8 +45,7 @@ static bool need_constant_table(mlc_quant *q, const mlc_node *node)
 
 /* A constant table indexed by data along `axis`: its rows are made contiguous, and
  * the rows taken are put in order again. */
-static bool quantize_lookup(mlc_quant *q, const mlc_node *node, int axis)
-{
+static bool quantize_lookup(mlc_quant *q, const mlc_node *node, int axis) {
     if (node->in[1]->constant)
         return mlc_quantize_move(q, node);
     if (!need_constant_table(q, node))
@@ -73,14 +68,12 @@ static bool quantize_lookup(mlc_quant *q, const mlc_node *node, int axis)
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-static bool quantize_gather(mlc_quant *q, const mlc_node *node)
-{
+static bool quantize_gather(mlc_quant *q, const mlc_node *node) {
     return quantize_lookup(q, node, mlc_axis(mlc_attr_int(node, "axis", 0), node->in[0]->shape.rank));
 }
 
 /* ArrayFeatureExtractor gathers along the last axis; a vector gives a matrix of one row. */
-static bool infer_extract(mlc_graph *g, mlc_node *node)
-{
+static bool infer_extract(mlc_graph *g, mlc_node *node) {
     mlc_shape shape = node->in[0]->shape;
     if (shape.rank == 0)
         return mlc_error_at(g->diag, node, "input 0, '%s', is a scalar", mlc_escape(node->in[0]->name));
@@ -93,19 +86,16 @@ static bool infer_extract(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_extract(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_extract(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
     gather(in[0], in[1], in[0]->shape.rank - 1, out[0]);
 }
 
-static bool quantize_extract(mlc_quant *q, const mlc_node *node)
-{
+static bool quantize_extract(mlc_quant *q, const mlc_node *node) {
     return quantize_lookup(q, node, node->in[0]->shape.rank - 1);
 }
 
-static bool infer_elements(mlc_graph *g, mlc_node *node)
-{
+static bool infer_elements(mlc_graph *g, mlc_node *node) {
     const mlc_shape *data = &node->in[0]->shape, *index = &node->in[1]->shape;
     int axis;
     if (!mlc_infer_axis(g, node, mlc_attr_int(node, "axis", 0), data->rank, &axis) ||
@@ -121,16 +111,14 @@ static bool infer_elements(mlc_graph *g, mlc_node *node)
 }
 
 /* The flat position in `data` of output element i where its index is 0. */
-static int64_t element_base(const mlc_shape *data, const mlc_shape *index, int axis, int64_t i)
-{
+static int64_t element_base(const mlc_shape *data, const mlc_shape *index, int axis, int64_t i) {
     int64_t position[MLC_MAX_RANK];
     mlc_unflatten(index, i, position);
     position[axis] = 0;
     return mlc_flatten(data, position);
 }
 
-static void eval_elements(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_elements(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     int axis = mlc_axis(mlc_attr_int(node, "axis", 0), in[0]->shape.rank);
     mlc_axis_view from = mlc_view_axis(&in[0]->shape, axis);
     int64_t n = mlc_shape_elements(&out[0]->shape);
@@ -141,15 +129,13 @@ static void eval_elements(const mlc_node *node, const mlc_tensor *const *in, mlc
 }
 
 /* base[i] + index[i] * step, all whole numbers. */
-static mlc_value *step_index(mlc_quant *q, mlc_value *base, mlc_value *index, int64_t step)
-{
+static mlc_value *step_index(mlc_quant *q, mlc_value *base, mlc_value *index, int64_t step) {
     mlc_value *size = mlc_q_scalar(q, step);
     mlc_value *v = index && size ? mlc_q_mul(q, index, size) : NULL;
     return v && base ? mlc_q_add(q, v, base) : NULL;
 }
 
-static bool quantize_elements(mlc_quant *q, const mlc_node *node)
-{
+static bool quantize_elements(mlc_quant *q, const mlc_node *node) {
     if (node->in[1]->constant)
         return mlc_quantize_move(q, node);
     if (!need_constant_table(q, node))
@@ -176,10 +162,13 @@ typedef struct nd_plan {
     int64_t step[MLC_MAX_RANK]; /* rows skipped by one more in each number of a tuple */
 } nd_plan;
 
-static nd_plan plan_nd(const mlc_node *node, const mlc_shape *data, const mlc_shape *index)
-{
+static nd_plan plan_nd(const mlc_node *node, const mlc_shape *data, const mlc_shape *index) {
     nd_plan p = {.batch_dims = (int)mlc_attr_int(node, "batch_dims", 0),
-                 .depth = (int)index->dim[index->rank - 1], .batches = 1, .tuples = 1, .rows = 1, .row = 1};
+                 .depth = (int)index->dim[index->rank - 1],
+                 .batches = 1,
+                 .tuples = 1,
+                 .rows = 1,
+                 .row = 1};
     for (int d = 0; d < p.batch_dims; d++)
         p.batches *= data->dim[d];
     for (int d = p.batch_dims; d < index->rank - 1; d++)
@@ -193,8 +182,7 @@ static nd_plan plan_nd(const mlc_node *node, const mlc_shape *data, const mlc_sh
     return p;
 }
 
-static bool infer_nd(mlc_graph *g, mlc_node *node)
-{
+static bool infer_nd(mlc_graph *g, mlc_node *node) {
     const mlc_shape *data = &node->in[0]->shape, *index = &node->in[1]->shape;
     int64_t b = mlc_attr_int(node, "batch_dims", 0);
     if (!mlc_infer_integer(g, node, 1))
@@ -204,12 +192,13 @@ static bool infer_nd(mlc_graph *g, mlc_node *node)
         fits = data->dim[d] == index->dim[d];
     int64_t depth = fits ? index->dim[index->rank - 1] : 0;
     if (!fits || depth < 1 || depth > data->rank - b)
-        return mlc_error_at(g->diag, node, "indices of shape %s do not fit data of shape %s with batch_dims %lld",
+        return mlc_error_at(g->diag, node,
+                            "indices of shape %s do not fit data of shape %s with batch_dims %lld",
                             mlc_shape_str(g->arena, index), mlc_shape_str(g->arena, data), (long long)b);
     int rank = index->rank - 1 + data->rank - (int)(b + depth);
     if (rank > MLC_MAX_RANK)
-        return mlc_error_at(g->diag, node, "the result would have %d dimensions; at most %d are supported", rank,
-                            MLC_MAX_RANK);
+        return mlc_error_at(g->diag, node, "the result would have %d dimensions; at most %d are supported",
+                            rank, MLC_MAX_RANK);
     mlc_shape shape = {0};
     for (int d = 0; d < index->rank - 1; d++)
         shape.dim[shape.rank++] = index->dim[d];
@@ -227,8 +216,7 @@ static bool infer_nd(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_nd(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_nd(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     nd_plan p = plan_nd(node, &in[0]->shape, &in[1]->shape);
     for (int64_t t = 0; t < p.batches * p.tuples; t++) {
         int64_t at = t / p.tuples * p.rows;
@@ -238,8 +226,7 @@ static void eval_nd(const mlc_node *node, const mlc_tensor *const *in, mlc_tenso
     }
 }
 
-static bool quantize_nd(mlc_quant *q, const mlc_node *node)
-{
+static bool quantize_nd(mlc_quant *q, const mlc_node *node) {
     if (node->in[1]->constant)
         return mlc_quantize_move(q, node);
     if (!need_constant_table(q, node))
@@ -263,11 +250,21 @@ static bool quantize_nd(mlc_quant *q, const mlc_node *node)
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-#define ROW(DOMAIN, NAME, SINCE, DOC, INFER, EVAL, QUANTIZE, ...)                                            \
-    {                                                                                                        \
-        .domain = DOMAIN, .name = NAME, .since = SINCE, .doc = DOC,                                          \
-        .limits = "data or indices must be constant", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,  \
-        .attrs = (const mlc_attr_spec[]){__VA_ARGS__}, .infer = INFER, .eval = EVAL, .quantize = QUANTIZE,   \
+#define ROW(DOMAIN, NAME, SINCE, DOC, INFER, EVAL, QUANTIZE, ...) \
+    {                                                             \
+        .domain = DOMAIN,                                         \
+        .name = NAME,                                             \
+        .since = SINCE,                                           \
+        .doc = DOC,                                               \
+        .limits = "data or indices must be constant",             \
+        .min_in = 2,                                              \
+        .max_in = 2,                                              \
+        .min_out = 1,                                             \
+        .max_out = 1,                                             \
+        .attrs = (const mlc_attr_spec[]){__VA_ARGS__},            \
+        .infer = INFER,                                           \
+        .eval = EVAL,                                             \
+        .quantize = QUANTIZE,                                     \
     }
 
 MLC_OPS(Gather,

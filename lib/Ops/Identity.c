@@ -2,14 +2,12 @@
 
 #include "Elementwise.h"
 
-static void eval_identity(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_identity(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
     mlc_move_n(out[0], 0, in[0], 0, mlc_shape_elements(&out[0]->shape));
 }
 
-static bool infer_dropout(mlc_graph *g, mlc_node *node)
-{
+static bool infer_dropout(mlc_graph *g, mlc_node *node) {
     if (mlc_has_in(node, 2)) {
         const mlc_tensor *training = mlc_infer_constant(g, node, 2);
         if (!training)
@@ -23,8 +21,7 @@ static bool infer_dropout(mlc_graph *g, mlc_node *node)
     return !mlc_has_out(node, 1) || mlc_infer_set(g, node, 1, mask, &node->in[0]->shape);
 }
 
-static void eval_dropout(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_dropout(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     if (out[0])
         eval_identity(node, in, out);
     if (!mlc_has_out(node, 1))
@@ -38,8 +35,7 @@ static void eval_dropout(const mlc_node *node, const mlc_tensor *const *in, mlc_
     }
 }
 
-static bool quantize_dropout(mlc_quant *q, const mlc_node *node)
-{
+static bool quantize_dropout(mlc_quant *q, const mlc_node *node) {
     if (mlc_has_out(node, 0) && !mlc_quantize_reshape(q, node))
         return false;
     if (!mlc_has_out(node, 1))
@@ -52,19 +48,38 @@ static bool quantize_dropout(mlc_quant *q, const mlc_node *node)
     return mask && mlc_q_bind(q, node->out[1], mask);
 }
 
-#define DROPOUT(SINCE, UNTIL, MAX_IN, ...)                                                                       \
-    {                                                                                                            \
-        .domain = "", .name = "Dropout", .since = SINCE, .until = UNTIL, .doc = "Nothing, when not training.",   \
-        .limits = "inference only", .min_in = 1, .max_in = MAX_IN, .min_out = 1, .max_out = 2,                   \
-        .attrs = (const mlc_attr_spec[]){__VA_ARGS__, {0}}, .infer = infer_dropout, .eval = eval_dropout,        \
-        .quantize = quantize_dropout,                                                                            \
+#define DROPOUT(SINCE, UNTIL, MAX_IN, ...)                  \
+    {                                                       \
+        .domain = "",                                       \
+        .name = "Dropout",                                  \
+        .since = SINCE,                                     \
+        .until = UNTIL,                                     \
+        .doc = "Nothing, when not training.",               \
+        .limits = "inference only",                         \
+        .min_in = 1,                                        \
+        .max_in = MAX_IN,                                   \
+        .min_out = 1,                                       \
+        .max_out = 2,                                       \
+        .attrs = (const mlc_attr_spec[]){__VA_ARGS__, {0}}, \
+        .infer = infer_dropout,                             \
+        .eval = eval_dropout,                               \
+        .quantize = quantize_dropout,                       \
     }
 
 MLC_OPS(Identity,
-        {.domain = "", .name = "Identity", .since = 1, .doc = "Its input.", .min_in = 1, .max_in = 1, .min_out = 1,
-         .max_out = 1, .infer = mlc_infer_same, .eval = eval_identity, .quantize = mlc_quantize_reshape},
-        DROPOUT(1, 5, 1, {"consumed_inputs", MLC_ATTR_INTS}, {"is_test", MLC_ATTR_INT}, {"ratio", MLC_ATTR_FLOAT}),
+        {.domain = "",
+         .name = "Identity",
+         .since = 1,
+         .doc = "Its input.",
+         .min_in = 1,
+         .max_in = 1,
+         .min_out = 1,
+         .max_out = 1,
+         .infer = mlc_infer_same,
+         .eval = eval_identity,
+         .quantize = mlc_quantize_reshape},
+        DROPOUT(1, 5, 1, {"consumed_inputs", MLC_ATTR_INTS}, {"is_test", MLC_ATTR_INT},
+                {"ratio", MLC_ATTR_FLOAT}),
         DROPOUT(6, 6, 1, {"is_test", MLC_ATTR_INT}, {"ratio", MLC_ATTR_FLOAT}),
-        DROPOUT(7, 9, 1, {"ratio", MLC_ATTR_FLOAT}),
-        DROPOUT(10, 11, 1, {"ratio", MLC_ATTR_FLOAT}),
+        DROPOUT(7, 9, 1, {"ratio", MLC_ATTR_FLOAT}), DROPOUT(10, 11, 1, {"ratio", MLC_ATTR_FLOAT}),
         DROPOUT(12, 0, 3, {"seed", MLC_ATTR_INT}));

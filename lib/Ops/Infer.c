@@ -132,7 +132,7 @@ bool mlc_infer_axes(mlc_graph *g, mlc_node *node, int k, int rank, int axes[MLC_
     if (rank > MLC_MAX_RANK)
         return mlc_error_at(g->diag, node, "rank %d is not supported: at most %d", rank, MLC_MAX_RANK);
     for (int64_t i = 0; i < count; i++) {
-        int axis;
+        int axis = 0;
         if (!mlc_infer_axis(g, node, raw[i], rank, &axis))
             return false;
         if (seen[axis])

@@ -6,7 +6,8 @@
 
 static const mlc_attr_spec *find_spec(const mlc_op *op, const char *name) {
     for (const mlc_attr_spec *spec = op->attrs; spec && spec->name; spec++)
-        if (!strcmp(spec->name, name)) return spec;
+        if (!strcmp(spec->name, name))
+            return spec;
     return NULL;
 }
 
@@ -15,11 +16,14 @@ bool mlc_int_check(mlc_graph *g, mlc_node *node) {
     if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
         return mlc_error_at(g->diag, node, "has %d inputs, expected %s%d", node->n_in,
                             op->max_in == op->min_in ? "" : "at least ", op->min_in);
-    if (node->n_out != 1 || !node->out[0]) return mlc_error_at(g->diag, node, "must have one output");
+    if (node->n_out != 1 || !node->out[0])
+        return mlc_error_at(g->diag, node, "must have one output");
     for (int k = 0; k < node->n_in; k++) {
         const mlc_value *v = node->in[k];
-        if (!v) return mlc_error_at(g->diag, node, "input %d is missing", k);
-        if (!v->shaped) return mlc_error_at(g->diag, node, "input %d ('%s') has no shape", k, mlc_escape(v->name));
+        if (!v)
+            return mlc_error_at(g->diag, node, "input %d is missing", k);
+        if (!v->shaped)
+            return mlc_error_at(g->diag, node, "input %d ('%s') has no shape", k, mlc_escape(v->name));
         if (v->dtype != MLC_INT64 || (v->constant && v->constant->dtype != MLC_INT64))
             return mlc_error_at(g->diag, node, "input %d ('%s') is not int64", k, mlc_escape(v->name));
     }
@@ -30,8 +34,10 @@ bool mlc_int_check(mlc_graph *g, mlc_node *node) {
                                 spec ? "of the wrong kind" : "unknown");
     }
     mlc_value *out = node->out[0];
-    if (out->dtype == MLC_UNDEFINED) out->dtype = MLC_INT64;
-    if (out->dtype != MLC_INT64) return mlc_error_at(g->diag, node, "the output is not int64");
+    if (out->dtype == MLC_UNDEFINED)
+        out->dtype = MLC_INT64;
+    if (out->dtype != MLC_INT64)
+        return mlc_error_at(g->diag, node, "the output is not int64");
     return true;
 }
 
@@ -47,7 +53,8 @@ bool mlc_int_shape(mlc_graph *g, mlc_node *node, const mlc_shape *shape) {
 
 bool mlc_int_reshape(mlc_graph *g, mlc_node *node, const mlc_shape *shape) {
     mlc_value *out = node->out[0];
-    if (!out->shaped) return mlc_int_shape(g, node, shape);
+    if (!out->shaped)
+        return mlc_int_shape(g, node, shape);
     if (mlc_shape_elements(&out->shape) != mlc_shape_elements(shape))
         return mlc_error_at(g->diag, node, "the output has %" PRId64 " elements, expected %" PRId64,
                             mlc_shape_elements(&out->shape), mlc_shape_elements(shape));
@@ -59,25 +66,30 @@ bool mlc_int_same_shape(mlc_graph *g, mlc_node *node) {
 }
 
 bool mlc_int_constant(mlc_graph *g, mlc_node *node, int k) {
-    if (node->in[k]->constant) return true;
-    return mlc_error_at(g->diag, node, "input %d ('%s') must be a constant", k, mlc_escape(node->in[k]->name));
+    if (node->in[k]->constant)
+        return true;
+    return mlc_error_at(g->diag, node, "input %d ('%s') must be a constant", k,
+                        mlc_escape(node->in[k]->name));
 }
 
 bool mlc_int_attr(mlc_graph *g, mlc_node *node, const char *name, int64_t lo, int64_t hi) {
     int64_t x = mlc_attr_int(node, name, 0);
-    if (x >= lo && x <= hi) return true;
-    return mlc_error_at(g->diag, node, "attribute '%s' is %" PRId64 ", expected %" PRId64 " to %" PRId64, name, x,
-                        lo, hi);
+    if (x >= lo && x <= hi)
+        return true;
+    return mlc_error_at(g->diag, node, "attribute '%s' is %" PRId64 ", expected %" PRId64 " to %" PRId64,
+                        name, x, lo, hi);
 }
 
 bool mlc_int_check_broadcast(mlc_graph *g, mlc_node *node) {
-    if (!mlc_int_check(g, node)) return false;
+    if (!mlc_int_check(g, node))
+        return false;
     mlc_shape shape = node->in[0]->shape;
     for (int k = 1; k < node->n_in; k++) {
         mlc_shape wider;
         if (!mlc_shape_broadcast(&shape, &node->in[k]->shape, &wider))
             return mlc_error_at(g->diag, node, "input %d has shape %s, which does not broadcast with %s", k,
-                                mlc_shape_str(g->arena, &node->in[k]->shape), mlc_shape_str(g->arena, &shape));
+                                mlc_shape_str(g->arena, &node->in[k]->shape),
+                                mlc_shape_str(g->arena, &shape));
         shape = wider;
     }
     return mlc_int_shape(g, node, &shape);
@@ -92,7 +104,8 @@ int64_t mlc_int_elements(const mlc_value *v) {
 }
 
 mlc_wide mlc_int_range(const mlc_value *v, int64_t i) {
-    if (v->constant) return (mlc_wide){v->constant->i[i], v->constant->i[i]};
+    if (v->constant)
+        return (mlc_wide){v->constant->i[i], v->constant->i[i]};
     return (mlc_wide){v->lo[i], v->hi[i]};
 }
 
@@ -107,13 +120,15 @@ mlc_wide mlc_int_product(mlc_wide a, mlc_wide b) {
 }
 
 bool mlc_int_overflow(mlc_graph *g, mlc_node *node, int64_t i, const char *what, mlc_wide r) {
-    mlc_error_at(g->diag, node, "%s of element %" PRId64 " may reach [%.4g, %.4g], which does not fit 64 bits", what,
-                 i, (double)r.lo, (double)r.hi);
+    mlc_error_at(g->diag, node,
+                 "%s of element %" PRId64 " may reach [%.4g, %.4g], which does not fit 64 bits", what, i,
+                 (double)r.lo, (double)r.hi);
     return mlc_note(g->diag, "declare narrower input ranges or choose a lower precision");
 }
 
 bool mlc_int_bound(mlc_graph *g, mlc_node *node, int64_t i, mlc_wide r) {
-    if (!mlc_int_fits(r.lo) || !mlc_int_fits(r.hi)) return mlc_int_overflow(g, node, i, "the value", r);
+    if (!mlc_int_fits(r.lo) || !mlc_int_fits(r.hi))
+        return mlc_int_overflow(g, node, i, "the value", r);
     node->out[0]->lo[i] = (int64_t)r.lo;
     node->out[0]->hi[i] = (int64_t)r.hi;
     return true;
@@ -139,10 +154,12 @@ int64_t mlc_int_reads_broadcast(const mlc_node *node, int k) {
 int64_t mlc_int_multiplicity(const int64_t *index, int64_t n, int64_t first, int64_t count) {
     int64_t most = 1;
     int64_t *uses = calloc((size_t)count + 1, sizeof *uses);
-    if (!uses) return n; /* an upper bound is all that is promised */
+    if (!uses)
+        return n; /* an upper bound is all that is promised */
     for (int64_t i = 0; i < n; i++) {
         int64_t at = index[i] - first;
-        if (at >= 0 && at < count && ++uses[at] > most) most = uses[at];
+        if (at >= 0 && at < count && ++uses[at] > most)
+            most = uses[at];
     }
     free(uses);
     return most;

@@ -56,14 +56,17 @@ static mlc_node *sub_generate(mlc_graph *g, mlc_rng *rng) {
 /* A square is never negative: the corner products alone would not say so. */
 static mlc_wide range_square(mlc_wide a) {
     mlc_wide r = {mlc_int_min(a.lo * a.lo, a.hi * a.hi), mlc_int_max(a.lo * a.lo, a.hi * a.hi)};
-    if (a.lo <= 0 && a.hi >= 0) r.lo = 0;
+    if (a.lo <= 0 && a.hi >= 0)
+        r.lo = 0;
     return r;
 }
 
 static bool mul_interval(mlc_graph *g, mlc_node *node) {
-    if (node->in[0] != node->in[1]) return interval_of_pairs(g, node, mlc_int_product);
+    if (node->in[0] != node->in[1])
+        return interval_of_pairs(g, node, mlc_int_product);
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
-        if (!mlc_int_bound(g, node, i, range_square(mlc_int_range(node->in[0], i)))) return false;
+        if (!mlc_int_bound(g, node, i, range_square(mlc_int_range(node->in[0], i))))
+            return false;
     return true;
 }
 
@@ -78,7 +81,8 @@ static void *mul_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
 }
 
 static mlc_node *mul_generate(mlc_graph *g, mlc_rng *rng) {
-    if (!mlc_int_chance(rng, 5)) return mlc_int_generate_broadcast(g, rng, "Mul", 2);
+    if (!mlc_int_chance(rng, 5))
+        return mlc_int_generate_broadcast(g, rng, "Mul", 2);
     mlc_shape shape = mlc_int_random_shape(rng, 16);
     mlc_value *x = mlc_int_random_input(g, rng, &shape, INT64_MIN, INT64_MAX), *in[2] = {x, x};
     return mlc_int_settle(g, mlc_int_random_node(g, "Mul", in, 2), 1);
@@ -89,7 +93,8 @@ static mlc_node *mul_generate(mlc_graph *g, mlc_rng *rng) {
 /* Where the intervals do not decide, lower takes the difference b - a. */
 static bool difference_fits(mlc_graph *g, mlc_node *node, int64_t i) {
     mlc_wide a = mlc_int_operand(node, 0, i), b = mlc_int_operand(node, 1, i), d = range_sub(b, a);
-    if (a.lo >= b.hi || b.lo >= a.hi || (mlc_int_fits(d.lo) && mlc_int_fits(d.hi))) return true;
+    if (a.lo >= b.hi || b.lo >= a.hi || (mlc_int_fits(d.lo) && mlc_int_fits(d.hi)))
+        return true;
     return mlc_int_overflow(g, node, i, "the difference of the operands", d);
 }
 
@@ -103,7 +108,8 @@ static mlc_wide range_min(mlc_wide a, mlc_wide b) {
 
 static bool extreme_interval(mlc_graph *g, mlc_node *node, mlc_wide (*combine)(mlc_wide a, mlc_wide b)) {
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
-        if (!difference_fits(g, node, i)) return false;
+        if (!difference_fits(g, node, i))
+            return false;
     return interval_of_pairs(g, node, combine);
 }
 
@@ -131,15 +137,19 @@ static void min_eval(const mlc_node *node, const int64_t *const *in, int64_t *ou
 
 static void *max_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     mlc_wide a = mlc_int_operand(node, 0, i), b = mlc_int_operand(node, 1, i);
-    if (a.lo >= b.hi) return mlc_int_lower_operand(l, node, 0, i);
-    if (b.lo >= a.hi) return mlc_int_lower_operand(l, node, 1, i);
+    if (a.lo >= b.hi)
+        return mlc_int_lower_operand(l, node, 0, i);
+    if (b.lo >= a.hi)
+        return mlc_int_lower_operand(l, node, 1, i);
     return mlc_l_max(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
 }
 
 static void *min_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     mlc_wide a = mlc_int_operand(node, 0, i), b = mlc_int_operand(node, 1, i);
-    if (a.hi <= b.lo) return mlc_int_lower_operand(l, node, 0, i);
-    if (b.hi <= a.lo) return mlc_int_lower_operand(l, node, 1, i);
+    if (a.hi <= b.lo)
+        return mlc_int_lower_operand(l, node, 0, i);
+    if (b.hi <= a.lo)
+        return mlc_int_lower_operand(l, node, 1, i);
     return mlc_l_min(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
 }
 
@@ -157,20 +167,24 @@ static bool abs_interval(mlc_graph *g, mlc_node *node) {
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
         mlc_wide x = mlc_int_range(node->in[0], i);
         mlc_wide r = {x.lo > 0 ? x.lo : x.hi < 0 ? -x.hi : 0, mlc_int_max(-x.lo, x.hi)};
-        if (!mlc_int_bound(g, node, i, r)) return false;
+        if (!mlc_int_bound(g, node, i, r))
+            return false;
     }
     return true;
 }
 
 static void abs_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
-    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) out[i] = in[0][i] < 0 ? -in[0][i] : in[0][i];
+    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
+        out[i] = in[0][i] < 0 ? -in[0][i] : in[0][i];
 }
 
 static void *abs_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     mlc_wide range = mlc_int_range(node->in[0], i);
     LLVMValueRef x = mlc_l_input(l, node->in[0], i);
-    if (range.lo >= 0) return x;
-    if (range.hi <= 0) return mlc_l_mul_const(l, x, -1);
+    if (range.lo >= 0)
+        return x;
+    if (range.hi <= 0)
+        return mlc_l_mul_const(l, x, -1);
     LLVMValueRef mask = mlc_l_sign_mask(l, x);
     return mlc_l_sub(l, mlc_l_xor(l, x, mask), mask);
 }
@@ -182,13 +196,15 @@ static mlc_node *abs_generate(mlc_graph *g, mlc_rng *rng) {
 static bool neg_interval(mlc_graph *g, mlc_node *node) {
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
         mlc_wide x = mlc_int_range(node->in[0], i);
-        if (!mlc_int_bound(g, node, i, (mlc_wide){-x.hi, -x.lo})) return false;
+        if (!mlc_int_bound(g, node, i, (mlc_wide){-x.hi, -x.lo}))
+            return false;
     }
     return true;
 }
 
 static void neg_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
-    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) out[i] = -in[0][i];
+    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
+        out[i] = -in[0][i];
 }
 
 static void *neg_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
@@ -204,16 +220,17 @@ static int64_t extreme_cost(const mlc_node *node) {
     return 8;
 }
 
-#define BINARY(op, text, cost_fn)                                                                        \
-    .domain = "mlc", .since = 1, .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,      \
-    .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval,                  \
-    .lower = op##_lower, .reads = mlc_int_reads_broadcast, .cost = cost_fn, .generate = op##_generate
+#define BINARY(op, text, cost_fn)                                                                            \
+    .domain = "mlc", .since = 1, .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,          \
+    .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval, .lower = op##_lower, \
+    .reads = mlc_int_reads_broadcast, .cost = cost_fn, .generate = op##_generate
 #define UNARY(op, text)                                                                                  \
     .domain = "mlc", .since = 1, .doc = text, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,      \
     .check = mlc_int_check_unary, .interval = op##_interval, .eval_int = op##_eval, .lower = op##_lower, \
     .generate = op##_generate
 
 MLC_OPS(IntArith, {.name = "Add", BINARY(add, "a + b", NULL)}, {.name = "Sub", BINARY(sub, "a - b", NULL)},
-        {.name = "Mul", BINARY(mul, "a * b", NULL)}, {.name = "Max", BINARY(max, "the larger of a and b", extreme_cost)},
-        {.name = "Min", BINARY(min, "the smaller of a and b", extreme_cost)}, {.name = "Abs", UNARY(abs, "|x|")},
-        {.name = "Neg", UNARY(neg, "-x")});
+        {.name = "Mul", BINARY(mul, "a * b", NULL)},
+        {.name = "Max", BINARY(max, "the larger of a and b", extreme_cost)},
+        {.name = "Min", BINARY(min, "the smaller of a and b", extreme_cost)},
+        {.name = "Abs", UNARY(abs, "|x|")}, {.name = "Neg", UNARY(neg, "-x")});

@@ -6,7 +6,8 @@
 static int width(mlc_wide a, mlc_wide b) {
     mlc_i128 most = mlc_int_max(mlc_int_max(a.hi, b.hi), mlc_int_max(-1 - a.lo, -1 - b.lo));
     int n = 0;
-    for (; most > 0; most /= 2) n++;
+    for (; most > 0; most /= 2)
+        n++;
     return n;
 }
 
@@ -14,8 +15,10 @@ static int width(mlc_wide a, mlc_wide b) {
 static mlc_wide range_and(mlc_wide a, mlc_wide b) {
     mlc_i128 power = (mlc_i128)1 << width(a, b);
     mlc_wide r = {-power, power - 1};
-    if (a.lo >= 0) r = (mlc_wide){0, a.hi};
-    if (b.lo >= 0) r = (mlc_wide){0, mlc_int_min(r.hi, b.hi)};
+    if (a.lo >= 0)
+        r = (mlc_wide){0, a.hi};
+    if (b.lo >= 0)
+        r = (mlc_wide){0, mlc_int_min(r.hi, b.hi)};
     return r;
 }
 
@@ -23,7 +26,8 @@ static mlc_wide range_and(mlc_wide a, mlc_wide b) {
 static mlc_wide range_or(mlc_wide a, mlc_wide b) {
     mlc_wide r = range_and((mlc_wide){-1 - a.hi, -1 - a.lo}, (mlc_wide){-1 - b.hi, -1 - b.lo});
     r = (mlc_wide){-1 - r.hi, -1 - r.lo};
-    if (a.lo >= 0 && b.lo >= 0) r.lo = mlc_int_max(a.lo, b.lo);
+    if (a.lo >= 0 && b.lo >= 0)
+        r.lo = mlc_int_max(a.lo, b.lo);
     return r;
 }
 
@@ -31,7 +35,8 @@ static mlc_wide range_xor(mlc_wide a, mlc_wide b) {
     mlc_i128 power = (mlc_i128)1 << width(a, b);
     mlc_wide r = {-power, power - 1};
     bool a_fixed = a.lo >= 0 || a.hi < 0, b_fixed = b.lo >= 0 || b.hi < 0;
-    if (!a_fixed || !b_fixed) return r;
+    if (!a_fixed || !b_fixed)
+        return r;
     if ((a.lo >= 0) == (b.lo >= 0))
         r.lo = 0;
     else
@@ -97,10 +102,10 @@ static mlc_node *xor_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_generate_broadcast(g, rng, "BitXor", 2);
 }
 
-#define BITWISE(op, text)                                                                              \
-    .domain = "mlc", .since = 1, .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,    \
-    .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval,                \
-    .lower = op##_lower, .reads = mlc_int_reads_broadcast, .generate = op##_generate
+#define BITWISE(op, text)                                                                                    \
+    .domain = "mlc", .since = 1, .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,          \
+    .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval, .lower = op##_lower, \
+    .reads = mlc_int_reads_broadcast, .generate = op##_generate
 
 MLC_OPS(IntBits, {.name = "BitAnd", BITWISE(and, "a & b, bit by bit")},
         {.name = "BitOr", BITWISE(or, "a | b, bit by bit")},

@@ -5,7 +5,7 @@
 enum { MAX_SPATIAL = 3 };
 
 typedef struct conv {
-    int rank; /* of the spatial part */
+    int rank;                  /* of the spatial part */
     int64_t channels, outputs; /* of one group */
     int64_t size[MAX_SPATIAL], kernel[MAX_SPATIAL], out[MAX_SPATIAL];
     int64_t stride[MAX_SPATIAL], dilation[MAX_SPATIAL], pad[MAX_SPATIAL];
@@ -16,14 +16,20 @@ typedef struct conv {
 static void fill_attr(const mlc_node *node, const char *name, int64_t missing, int rank, int64_t *out) {
     int64_t n;
     const int64_t *x = mlc_attr_ints(node, name, &n);
-    for (int d = 0; d < rank; d++) out[d] = n ? x[d] : missing;
+    for (int d = 0; d < rank; d++)
+        out[d] = n ? x[d] : missing;
 }
 
 static conv describe(const mlc_node *node) {
     const mlc_shape *x = &node->in[0]->shape, *w = &node->in[1]->shape, *y = &node->out[0]->shape;
     int64_t group = mlc_attr_int(node, "group", 1);
-    conv c = {.rank = x->rank - 2, .channels = w->dim[1], .outputs = w->dim[0] / group, .in_area = 1,
-              .kernel_area = 1, .out_area = 1, .pad_value = mlc_attr_int(node, "pad_value", 0)};
+    conv c = {.rank = x->rank - 2,
+              .channels = w->dim[1],
+              .outputs = w->dim[0] / group,
+              .in_area = 1,
+              .kernel_area = 1,
+              .out_area = 1,
+              .pad_value = mlc_attr_int(node, "pad_value", 0)};
     fill_attr(node, "strides", 1, c.rank, c.stride);
     fill_attr(node, "dilations", 1, c.rank, c.dilation);
     fill_attr(node, "pads", 0, c.rank, c.pad);
@@ -39,7 +45,8 @@ static bool check_ints(mlc_graph *g, mlc_node *node, const char *name, int rank,
     int64_t n;
     const int64_t *x = mlc_attr_ints(node, name, &n);
     if (n && n != rank)
-        return mlc_error_at(g->diag, node, "attribute '%s' has %lld numbers, expected %d", name, (long long)n, rank);
+        return mlc_error_at(g->diag, node, "attribute '%s' has %lld numbers, expected %d", name, (long long)n,
+                            rank);
     for (int64_t d = 0; d < n; d++)
         if (x[d] < lo || x[d] > MLC_MAX_ELEMENTS)
             return mlc_error_at(g->diag, node, "attribute '%s' holds %lld, which is out of range", name,
@@ -48,24 +55,29 @@ static bool check_ints(mlc_graph *g, mlc_node *node, const char *name, int rank,
 }
 
 static bool conv_check(mlc_graph *g, mlc_node *node) {
-    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, 1) || !mlc_int_constant(g, node, 2)) return false;
+    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, 1) || !mlc_int_constant(g, node, 2))
+        return false;
     const mlc_shape *x = &node->in[0]->shape, *w = &node->in[1]->shape, *bias = &node->in[2]->shape;
     const mlc_value *out = node->out[0];
-    if (!out->shaped) return mlc_error_at(g->diag, node, "the shape of the output must be given");
+    if (!out->shaped)
+        return mlc_error_at(g->diag, node, "the shape of the output must be given");
     const mlc_shape *y = &out->shape;
-    if (x->rank < 3 || x->rank > 2 + MAX_SPATIAL || w->rank != x->rank || y->rank != x->rank || bias->rank != 1 ||
-        x->dim[0] != 1 || y->dim[0] != 1)
-        return mlc_error_at(g->diag, node, "shapes %s, %s, %s and %s, expected [1,C,...], [O,C/group,...], [O] and "
-                            "[1,O,...]", mlc_shape_str(g->arena, x), mlc_shape_str(g->arena, w),
+    if (x->rank < 3 || x->rank > 2 + MAX_SPATIAL || w->rank != x->rank || y->rank != x->rank ||
+        bias->rank != 1 || x->dim[0] != 1 || y->dim[0] != 1)
+        return mlc_error_at(g->diag, node,
+                            "shapes %s, %s, %s and %s, expected [1,C,...], [O,C/group,...], [O] and "
+                            "[1,O,...]",
+                            mlc_shape_str(g->arena, x), mlc_shape_str(g->arena, w),
                             mlc_shape_str(g->arena, bias), mlc_shape_str(g->arena, y));
     int64_t group = mlc_attr_int(node, "group", 1);
     if (group < 1 || w->dim[0] < 1 || w->dim[0] % group || w->dim[1] < 1 || x->dim[1] % group ||
         x->dim[1] / group != w->dim[1] || bias->dim[0] != w->dim[0] || y->dim[1] != w->dim[0])
         return mlc_error_at(g->diag, node, "channels of shapes %s, %s and %s do not match in %lld groups",
-                            mlc_shape_str(g->arena, x), mlc_shape_str(g->arena, w), mlc_shape_str(g->arena, y),
-                            (long long)group);
+                            mlc_shape_str(g->arena, x), mlc_shape_str(g->arena, w),
+                            mlc_shape_str(g->arena, y), (long long)group);
     for (int d = 2; d < w->rank; d++)
-        if (w->dim[d] < 1) return mlc_error_at(g->diag, node, "the kernel is empty");
+        if (w->dim[d] < 1)
+            return mlc_error_at(g->diag, node, "the kernel is empty");
     int rank = x->rank - 2;
     return check_ints(g, node, "strides", rank, 1) && check_ints(g, node, "dilations", rank, 1) &&
            check_ints(g, node, "pads", rank, 0);
@@ -87,7 +99,8 @@ static int64_t source(const conv *c, int64_t index, int64_t k, int64_t tap) {
     unflatten(c->rank, c->kernel, tap, at);
     for (int d = 0; d < c->rank; d++) {
         int64_t from = to[d] * c->stride[d] + at[d] * c->dilation[d] - c->pad[d];
-        if (from < 0 || from >= c->size[d]) return -1;
+        if (from < 0 || from >= c->size[d])
+            return -1;
         flat = flat * c->size[d] + from;
     }
     return flat;
@@ -105,11 +118,14 @@ static bool conv_interval(mlc_graph *g, mlc_node *node) {
             for (int64_t tap = 0; tap < c.kernel_area && fits; tap++) {
                 int64_t from = source(&c, i, k, tap), weight = row[k * c.kernel_area + tap];
                 mlc_wide x = {c.pad_value, c.pad_value};
-                if (from >= 0) x = mlc_int_range(node->in[0], from);
+                if (from >= 0)
+                    x = mlc_int_range(node->in[0], from);
                 fits = mlc_int_sum_add(&sum, mlc_int_product((mlc_wide){weight, weight}, x));
             }
-        if (!fits) return mlc_int_overflow(g, node, i, "the accumulator", sum.partial);
-        if (!mlc_int_bound(g, node, i, sum.total)) return false;
+        if (!fits)
+            return mlc_int_overflow(g, node, i, "the accumulator", sum.partial);
+        if (!mlc_int_bound(g, node, i, sum.total))
+            return false;
     }
     return true;
 }
@@ -117,7 +133,8 @@ static bool conv_interval(mlc_graph *g, mlc_node *node) {
 /* Plain loops over three spatial dimensions; missing ones have one position. */
 static void conv_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
     conv c = describe(node);
-    int64_t X[3] = {1, 1, 1}, W[3] = {1, 1, 1}, Y[3] = {1, 1, 1}, S[3] = {1, 1, 1}, D[3] = {1, 1, 1}, P[3] = {0};
+    int64_t X[3] = {1, 1, 1}, W[3] = {1, 1, 1}, Y[3] = {1, 1, 1}, S[3] = {1, 1, 1}, D[3] = {1, 1, 1},
+            P[3] = {0};
     for (int d = 0; d < c.rank; d++) {
         X[d] = c.size[d], W[d] = c.kernel[d], Y[d] = c.out[d];
         S[d] = c.stride[d], D[d] = c.dilation[d], P[d] = c.pad[d];
@@ -133,7 +150,8 @@ static void conv_eval(const mlc_node *node, const int64_t *const *in, int64_t *o
                         for (int64_t a = p * S[0] - P[0], i = 0; i < W[0]; i++, a += D[0])
                             for (int64_t b = q * S[1] - P[1], j = 0; j < W[1]; j++, b += D[1])
                                 for (int64_t e = r * S[2] - P[2], h = 0; h < W[2]; h++, e += D[2]) {
-                                    bool inside = a >= 0 && a < X[0] && b >= 0 && b < X[1] && e >= 0 && e < X[2];
+                                    bool inside =
+                                        a >= 0 && a < X[0] && b >= 0 && b < X[1] && e >= 0 && e < X[2];
                                     sum += *w++ * (inside ? x[(a * X[1] + b) * X[2] + e] : c.pad_value);
                                 }
                     }
@@ -146,7 +164,8 @@ static int64_t tap_over(const conv *c, const int64_t *to, const int64_t *from) {
     int64_t tap = 0;
     for (int d = 0; d < c->rank; d++) {
         int64_t distance = from[d] + c->pad[d] - to[d] * c->stride[d];
-        if (distance < 0 || distance % c->dilation[d] || distance / c->dilation[d] >= c->kernel[d]) return -1;
+        if (distance < 0 || distance % c->dilation[d] || distance / c->dilation[d] >= c->kernel[d])
+            return -1;
         tap = tap * c->kernel[d] + distance / c->dilation[d];
     }
     return tap;
@@ -161,11 +180,15 @@ static int64_t window(const conv *c, int n, int64_t to[][MAX_SPATIAL], int64_t *
         for (int j = 0; j < n; j++) {
             int64_t begin = to[j][d] * c->stride[d] - c->pad[d];
             int64_t end = begin + (c->kernel[d] - 1) * c->dilation[d];
-            if (begin < lo) lo = begin;
-            if (end > hi) hi = end;
+            if (begin < lo)
+                lo = begin;
+            if (end > hi)
+                hi = end;
         }
-        if (lo < 0) lo = 0;
-        if (hi >= c->size[d]) hi = c->size[d] - 1;
+        if (lo < 0)
+            lo = 0;
+        if (hi >= c->size[d])
+            hi = c->size[d] - 1;
         first[d] = lo;
         size[d] = hi < lo ? 0 : hi - lo + 1;
         positions *= size[d];
@@ -179,7 +202,8 @@ static int64_t fixed_part(const conv *c, const mlc_node *node, int64_t i) {
     const int64_t *row = node->in[1]->constant->i + o * c->channels * c->kernel_area;
     for (int64_t k = 0; c->pad_value && k < c->channels; k++)
         for (int64_t tap = 0; tap < c->kernel_area; tap++)
-            if (source(c, i, k, tap) < 0) sum += row[k * c->kernel_area + tap] * c->pad_value;
+            if (source(c, i, k, tap) < 0)
+                sum += row[k * c->kernel_area + tap] * c->pad_value;
     return sum;
 }
 
@@ -191,7 +215,8 @@ static void *conv_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     int64_t per_group = c.outputs * c.out_area, group = index / per_group;
     mlc_int_block block = mlc_int_block_of(index, group * per_group, per_group);
     int64_t to[4][MAX_SPATIAL], first[MAX_SPATIAL], size[MAX_SPATIAL];
-    for (int j = 0; j < block.n; j++) unflatten(c.rank, c.out, (block.first + j) % c.out_area, to[j]);
+    for (int j = 0; j < block.n; j++)
+        unflatten(c.rank, c.out, (block.first + j) % c.out_area, to[j]);
     int64_t positions = window(&c, block.n, to, first, size);
     for (int64_t k = 0; k < c.channels; k++)
         for (int64_t p = 0; p < positions; p++) {
@@ -205,8 +230,10 @@ static void *conv_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
             for (int j = 0; j < block.n; j++) {
                 int64_t tap = tap_over(&c, to[j], from), o = (block.first + j) / c.out_area;
                 int64_t weight = tap < 0 ? 0 : w[(o * c.channels + k) * c.kernel_area + tap];
-                if (!weight) continue;
-                if (!x) x = mlc_l_input(l, node->in[0], flat);
+                if (!weight)
+                    continue;
+                if (!x)
+                    x = mlc_l_input(l, node->in[0], flat);
                 mlc_int_block_add(l, &block, j, x, weight);
             }
         }
@@ -226,43 +253,67 @@ static int64_t conv_cost(const mlc_node *node) {
 
 static mlc_node *conv_generate(mlc_graph *g, mlc_rng *rng) {
     int rank = (int)mlc_rng_range(rng, 1, MAX_SPATIAL);
-    int64_t group = mlc_rng_range(rng, 1, 2), channels = mlc_rng_range(rng, 1, 3), outputs = mlc_rng_range(rng, 1, 5);
+    int64_t group = mlc_rng_range(rng, 1, 2), channels = mlc_rng_range(rng, 1, 3),
+            outputs = mlc_rng_range(rng, 1, 5);
     mlc_shape x = {.rank = rank + 2, .dim = {1, group * channels}};
     mlc_shape w = {.rank = rank + 2, .dim = {group * outputs, channels}};
     mlc_shape y = {.rank = rank + 2, .dim = {1, group * outputs}};
-    int64_t attr[3][MAX_SPATIAL], macs = group * outputs * channels;
+    bool strided = mlc_int_chance(rng, 3), dilated = mlc_int_chance(rng, 3), padded = mlc_int_chance(rng, 2);
+    int64_t strides[MAX_SPATIAL], dilations[MAX_SPATIAL], pads[MAX_SPATIAL],
+        macs = group * outputs * channels;
     for (int d = 0; d < rank; d++) {
+        strides[d] = strided ? mlc_rng_range(rng, 1, 3) : 1;
+        dilations[d] = dilated ? mlc_rng_range(rng, 1, 2) : 1;
+        pads[d] = padded ? mlc_rng_range(rng, 0, 3) : 0;
         x.dim[2 + d] = mlc_rng_range(rng, 1, 6);
         w.dim[2 + d] = mlc_rng_range(rng, 1, 4 - rank + 1);
-        y.dim[2 + d] = mlc_rng_range(rng, 1, 5);
-        attr[0][d] = mlc_rng_range(rng, 1, 3);
-        attr[1][d] = mlc_rng_range(rng, 1, 2);
-        attr[2][d] = mlc_int_chance(rng, 2) ? 0 : mlc_rng_range(rng, 0, 3);
+        /* The last position has its first tap in the input, or just behind it. */
+        y.dim[2 + d] = mlc_rng_range(rng, 1, (x.dim[2 + d] + pads[d]) / strides[d] + 1);
         macs *= w.dim[2 + d] * y.dim[2 + d];
     }
-    for (int d = 2; d < y.rank && macs > 300; d++) {
-        macs /= y.dim[d];
-        y.dim[d] = 1;
-    }
+    for (int d = 2; d < y.rank; d++)
+        for (; macs > 300 && y.dim[d] > 1; y.dim[d]--)
+            macs = macs / y.dim[d] * (y.dim[d] - 1);
     mlc_shape bias = mlc_int_vector(group * outputs);
-    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, INT64_MIN, INT64_MAX), mlc_int_random_constant(g, rng, &w),
-                        mlc_int_random_constant(g, rng, &bias)};
+    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, INT64_MIN, INT64_MAX),
+                        mlc_int_random_constant(g, rng, &w), mlc_int_random_constant(g, rng, &bias)};
     mlc_node *node = mlc_int_random_node(g, "Conv", in, 3);
     node->out[0]->shape = y;
     node->out[0]->shaped = true;
-    mlc_attr_set_int(g, node, "group", group);
-    if (mlc_int_chance(rng, 2)) mlc_attr_set_ints(g, node, "strides", attr[0], rank);
-    if (mlc_int_chance(rng, 2)) mlc_attr_set_ints(g, node, "dilations", attr[1], rank);
-    if (mlc_int_chance(rng, 2)) mlc_attr_set_ints(g, node, "pads", attr[2], rank);
-    if (mlc_int_chance(rng, 3)) mlc_attr_set_int(g, node, "pad_value", mlc_int_random_number(rng));
+    if (group > 1 || mlc_int_chance(rng, 2))
+        mlc_attr_set_int(g, node, "group", group);
+    if (strided)
+        mlc_attr_set_ints(g, node, "strides", strides, rank);
+    if (dilated)
+        mlc_attr_set_ints(g, node, "dilations", dilations, rank);
+    if (padded)
+        mlc_attr_set_ints(g, node, "pads", pads, rank);
+    if (padded && mlc_int_chance(rng, 2))
+        mlc_attr_set_int(g, node, "pad_value",
+                         mlc_int_chance(rng, 4) ? mlc_int_random_number(rng) : mlc_rng_range(rng, -255, 255));
     return mlc_int_settle(g, node, 7);
 }
 
-MLC_OPS(IntConv, {.domain = "mlc", .name = "Conv", .since = 1,
-                  .doc = "convolution; inputs x [1,C,...], w [O,C/group,...], bias [O]; pads are those at the begin",
-                  .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-                  .attrs = (const mlc_attr_spec[]){{"strides", MLC_ATTR_INTS}, {"dilations", MLC_ATTR_INTS},
-                                                   {"pads", MLC_ATTR_INTS}, {"group", MLC_ATTR_INT},
-                                                   {"pad_value", MLC_ATTR_INT}, {0}},
-                  .check = conv_check, .interval = conv_interval, .eval_int = conv_eval, .lower = conv_lower,
-                  .reads = conv_reads, .cost = conv_cost, .generate = conv_generate});
+MLC_OPS(IntConv,
+        {.domain = "mlc",
+         .name = "Conv",
+         .since = 1,
+         .doc = "convolution; inputs x [1,C,...], w [O,C/group,...], bias [O]; pads are those at the begin",
+         .min_in = 3,
+         .max_in = 3,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"strides", MLC_ATTR_INTS},
+                                          {"dilations", MLC_ATTR_INTS},
+                                          {"pads", MLC_ATTR_INTS},
+                                          {"group", MLC_ATTR_INT},
+                                          {"pad_value", MLC_ATTR_INT},
+                                          {0}},
+         .check = conv_check,
+         .interval = conv_interval,
+         .eval_int = conv_eval,
+         .lower = conv_lower,
+         .block = true,
+         .reads = conv_reads,
+         .cost = conv_cost,
+         .generate = conv_generate});

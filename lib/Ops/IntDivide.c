@@ -7,10 +7,12 @@ static bool divide_interval(mlc_graph *g, mlc_node *node) {
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
         mlc_wide a = mlc_int_operand(node, 0, i), b = mlc_int_operand(node, 1, i);
         if (b.lo < 1)
-            return mlc_error_at(g->diag, node, "the divisor of element %lld may be %lld; it must be at least 1",
+            return mlc_error_at(g->diag, node,
+                                "the divisor of element %lld may be %lld; it must be at least 1",
                                 (long long)i, (long long)b.lo);
         mlc_wide r = {mlc_int_min(a.lo / b.lo, a.lo / b.hi), mlc_int_max(a.hi / b.lo, a.hi / b.hi)};
-        if (!mlc_int_bound(g, node, i, r)) return false;
+        if (!mlc_int_bound(g, node, i, r))
+            return false;
     }
     return true;
 }
@@ -25,7 +27,8 @@ static void divide_eval(const mlc_node *node, const int64_t *const *in, int64_t 
 static void *divide_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     mlc_wide range = mlc_int_operand(node, 0, i);
     LLVMValueRef a = mlc_int_lower_operand(l, node, 0, i), b = mlc_int_lower_operand(l, node, 1, i);
-    if (range.lo >= 0) return mlc_l_udiv(l, a, b);
+    if (range.lo >= 0)
+        return mlc_l_udiv(l, a, b);
     LLVMValueRef mask = mlc_l_sign_mask(l, a);
     LLVMValueRef quotient = mlc_l_udiv(l, mlc_l_sub(l, mlc_l_xor(l, a, mask), mask), b);
     return mlc_l_sub(l, mlc_l_xor(l, quotient, mask), mask);
@@ -53,9 +56,18 @@ static mlc_node *divide_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_settle(g, mlc_int_random_node(g, "Divide", in, 2), 0);
 }
 
-MLC_OPS(IntDivide, {.domain = "mlc", .name = "Divide", .since = 1,
+MLC_OPS(IntDivide, {.domain = "mlc",
+                    .name = "Divide",
+                    .since = 1,
                     .doc = "a / b truncated towards zero; b is at least 1",
-                    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-                    .check = mlc_int_check_broadcast, .interval = divide_interval, .eval_int = divide_eval,
-                    .lower = divide_lower, .reads = mlc_int_reads_broadcast, .cost = divide_cost,
+                    .min_in = 2,
+                    .max_in = 2,
+                    .min_out = 1,
+                    .max_out = 1,
+                    .check = mlc_int_check_broadcast,
+                    .interval = divide_interval,
+                    .eval_int = divide_eval,
+                    .lower = divide_lower,
+                    .reads = mlc_int_reads_broadcast,
+                    .cost = divide_cost,
                     .generate = divide_generate});

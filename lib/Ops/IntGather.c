@@ -8,13 +8,16 @@ static const mlc_value *index_of(const mlc_node *node) {
 }
 
 static bool gather_check(mlc_graph *g, mlc_node *node) {
-    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, node->n_in - 1)) return false;
+    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, node->n_in - 1))
+        return false;
     int64_t total = 0;
-    for (int k = 0; k + 1 < node->n_in; k++) total += mlc_int_elements(node->in[k]);
+    for (int k = 0; k + 1 < node->n_in; k++)
+        total += mlc_int_elements(node->in[k]);
     const mlc_value *index = index_of(node);
     for (int64_t i = 0, n = mlc_int_elements(index); i < n; i++)
         if (index->constant->i[i] < 0 || index->constant->i[i] >= total)
-            return mlc_error_at(g->diag, node, "index %lld of element %lld is outside the %lld elements of the inputs",
+            return mlc_error_at(g->diag, node,
+                                "index %lld of element %lld is outside the %lld elements of the inputs",
                                 (long long)index->constant->i[i], (long long)i, (long long)total);
     return mlc_int_reshape(g, node, &index->shape);
 }
@@ -22,7 +25,8 @@ static bool gather_check(mlc_graph *g, mlc_node *node) {
 /* The input that holds element `at` of all inputs, and the element's index in it. */
 static int locate(const mlc_node *node, int64_t at, int64_t *element) {
     int k = 0;
-    for (; at >= mlc_int_elements(node->in[k]); k++) at -= mlc_int_elements(node->in[k]);
+    for (; at >= mlc_int_elements(node->in[k]); k++)
+        at -= mlc_int_elements(node->in[k]);
     *element = at;
     return k;
 }
@@ -32,7 +36,8 @@ static bool gather_interval(mlc_graph *g, mlc_node *node) {
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
         int64_t element;
         int k = locate(node, index[i], &element);
-        if (!mlc_int_bound(g, node, i, mlc_int_range(node->in[k], element))) return false;
+        if (!mlc_int_bound(g, node, i, mlc_int_range(node->in[k], element)))
+            return false;
     }
     return true;
 }
@@ -43,7 +48,8 @@ static void gather_eval(const mlc_node *node, const int64_t *const *in, int64_t 
     for (int k = 0; k + 1 < node->n_in; k++) {
         int64_t end = first + mlc_int_elements(node->in[k]);
         for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
-            if (index[i] >= first && index[i] < end) out[i] = in[k][index[i] - first];
+            if (index[i] >= first && index[i] < end)
+                out[i] = in[k][index[i] - first];
         first = end;
     }
 }
@@ -55,11 +61,14 @@ static void *gather_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
 }
 
 static int64_t gather_reads(const mlc_node *node, int k) {
-    if (k == node->n_in - 1) return 1;
+    if (k == node->n_in - 1)
+        return 1;
     int64_t first = 0;
-    for (int j = 0; j < k; j++) first += mlc_int_elements(node->in[j]);
+    for (int j = 0; j < k; j++)
+        first += mlc_int_elements(node->in[j]);
     const mlc_value *index = index_of(node);
-    return mlc_int_multiplicity(index->constant->i, mlc_int_elements(index), first, mlc_int_elements(node->in[k]));
+    return mlc_int_multiplicity(index->constant->i, mlc_int_elements(index), first,
+                                mlc_int_elements(node->in[k]));
 }
 
 static int64_t gather_cost(const mlc_node *node) {
@@ -86,9 +95,19 @@ static mlc_node *gather_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_settle(g, mlc_int_random_node(g, "Gather", in, n + 1), 0);
 }
 
-MLC_OPS(IntGather, {.domain = "mlc", .name = "Gather", .since = 1,
-                    .doc = "elements of the inputs, written one after the other, at constant indices (last input)",
-                    .min_in = 2, .max_in = -1, .min_out = 1, .max_out = 1,
-                    .check = gather_check, .interval = gather_interval, .eval_int = gather_eval,
-                    .lower = gather_lower, .reads = gather_reads, .cost = gather_cost,
-                    .generate = gather_generate});
+MLC_OPS(IntGather,
+        {.domain = "mlc",
+         .name = "Gather",
+         .since = 1,
+         .doc = "elements of the inputs, written one after the other, at constant indices (last input)",
+         .min_in = 2,
+         .max_in = -1,
+         .min_out = 1,
+         .max_out = 1,
+         .check = gather_check,
+         .interval = gather_interval,
+         .eval_int = gather_eval,
+         .lower = gather_lower,
+         .reads = gather_reads,
+         .cost = gather_cost,
+         .generate = gather_generate});

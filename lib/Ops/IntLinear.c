@@ -11,7 +11,8 @@ static int64_t outer(const mlc_node *node) {
 }
 
 static bool linear_check(mlc_graph *g, mlc_node *node) {
-    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, 1) || !mlc_int_constant(g, node, 2)) return false;
+    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, 1) || !mlc_int_constant(g, node, 2))
+        return false;
     const mlc_shape *w = &node->in[1]->shape, *bias = &node->in[2]->shape;
     if (w->rank != 2 || w->dim[0] < 1 || w->dim[1] < 1)
         return mlc_error_at(g->diag, node, "the weights have shape %s, expected [N,K]",
@@ -24,7 +25,8 @@ static bool linear_check(mlc_graph *g, mlc_node *node) {
         return mlc_error_at(g->diag, node, "the input has %lld elements, which is no multiple of %lld",
                             (long long)elements, (long long)k);
     mlc_shape shape = {.rank = 2, .dim = {elements / k, n}};
-    if (mlc_shape_elements(&shape) > MLC_MAX_ELEMENTS) return mlc_error_at(g->diag, node, "the result is too large");
+    if (mlc_shape_elements(&shape) > MLC_MAX_ELEMENTS)
+        return mlc_error_at(g->diag, node, "the result is too large");
     return mlc_int_reshape(g, node, &shape);
 }
 
@@ -39,8 +41,10 @@ static bool linear_interval(mlc_graph *g, mlc_node *node) {
                 mlc_wide c = {w[n * K + k], w[n * K + k]};
                 fits = mlc_int_sum_add(&sum, mlc_int_product(c, mlc_int_range(node->in[0], m * K + k)));
             }
-            if (!fits) return mlc_int_overflow(g, node, m * N + n, "the accumulator", sum.partial);
-            if (!mlc_int_bound(g, node, m * N + n, sum.total)) return false;
+            if (!fits)
+                return mlc_int_overflow(g, node, m * N + n, "the accumulator", sum.partial);
+            if (!mlc_int_bound(g, node, m * N + n, sum.total))
+                return false;
         }
     return true;
 }
@@ -50,7 +54,8 @@ static void linear_eval(const mlc_node *node, const int64_t *const *in, int64_t 
     for (int64_t m = 0; m < M; m++)
         for (int64_t n = 0; n < N; n++) {
             int64_t sum = in[2][n];
-            for (int64_t k = 0; k < K; k++) sum += in[1][n * K + k] * in[0][m * K + k];
+            for (int64_t k = 0; k < K; k++)
+                sum += in[1][n * K + k] * in[0][m * K + k];
             out[m * N + n] = sum;
         }
 }
@@ -65,12 +70,15 @@ static void *linear_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
         LLVMValueRef x = NULL;
         for (int j = 0; j < block.n; j++) {
             int64_t c = w[(n0 + j) * K + k];
-            if (!c) continue;
-            if (!x) x = mlc_l_input(l, node->in[0], m * K + k);
+            if (!c)
+                continue;
+            if (!x)
+                x = mlc_l_input(l, node->in[0], m * K + k);
             mlc_int_block_add(l, &block, j, x, c);
         }
     }
-    for (int j = 0; j < block.n; j++) mlc_int_block_add_const(l, &block, j, bias[n0 + j]);
+    for (int j = 0; j < block.n; j++)
+        mlc_int_block_add_const(l, &block, j, bias[n0 + j]);
     return mlc_int_block_finish(l, node, &block, index);
 }
 
@@ -85,15 +93,26 @@ static int64_t linear_cost(const mlc_node *node) {
 static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
     int64_t M = mlc_rng_range(rng, 1, 2), N = mlc_rng_range(rng, 1, 9), K = mlc_rng_range(rng, 1, 16);
     mlc_shape x = {.rank = 2, .dim = {M, K}}, w = {.rank = 2, .dim = {N, K}}, bias = mlc_int_vector(N);
-    if (mlc_int_chance(rng, 3)) x = mlc_int_vector(M * K);
-    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, INT64_MIN, INT64_MAX), mlc_int_random_constant(g, rng, &w),
-                        mlc_int_random_constant(g, rng, &bias)};
+    if (mlc_int_chance(rng, 3))
+        x = mlc_int_vector(M * K);
+    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, INT64_MIN, INT64_MAX),
+                        mlc_int_random_constant(g, rng, &w), mlc_int_random_constant(g, rng, &bias)};
     return mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7);
 }
 
-MLC_OPS(IntLinear, {.domain = "mlc", .name = "Linear", .since = 1,
+MLC_OPS(IntLinear, {.domain = "mlc",
+                    .name = "Linear",
+                    .since = 1,
                     .doc = "y[m,n] = bias[n] + sum of w[n,k] * x[m,k]; inputs x, w [N,K], bias [N]",
-                    .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-                    .check = linear_check, .interval = linear_interval, .eval_int = linear_eval,
-                    .lower = linear_lower, .reads = linear_reads, .cost = linear_cost,
+                    .min_in = 3,
+                    .max_in = 3,
+                    .min_out = 1,
+                    .max_out = 1,
+                    .check = linear_check,
+                    .interval = linear_interval,
+                    .eval_int = linear_eval,
+                    .lower = linear_lower,
+                    .block = true,
+                    .reads = linear_reads,
+                    .cost = linear_cost,
                     .generate = linear_generate});

@@ -9,6 +9,13 @@
 LLVMValueRef mlc_int_lower_operand(mlc_lower *l, const mlc_node *node, int k, int64_t i);
 
 /*
+ * a where bit is 1, b where it is 0. Not by a mask: as soon as Linux 6.18 knows
+ * that x is -1 or 0, it verifies both outcomes of "x & constant" apart, as if
+ * there were a branch.
+ */
+LLVMValueRef mlc_int_choose_const(mlc_lower *l, LLVMValueRef bit, int64_t a, int64_t b);
+
+/*
  * Up to four neighbouring elements of an output, accumulated together: an input
  * element is then loaded once for all of them.
  */

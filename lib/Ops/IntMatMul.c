@@ -3,7 +3,8 @@
 #include "IntLower.h"
 
 static bool matmul_check(mlc_graph *g, mlc_node *node) {
-    if (!mlc_int_check(g, node)) return false;
+    if (!mlc_int_check(g, node))
+        return false;
     const mlc_shape *a = &node->in[0]->shape, *b = &node->in[1]->shape;
     if (a->rank != 3 || b->rank != 3 || a->dim[0] != b->dim[0] || a->dim[2] != b->dim[1])
         return mlc_error_at(g->diag, node, "shapes %s and %s, expected [B,M,K] and [B,K,N]",
@@ -20,10 +21,13 @@ static bool matmul_interval(mlc_graph *g, mlc_node *node) {
             mlc_int_sum sum = {0};
             bool fits = true;
             for (int64_t k = 0; k < K && fits; k++)
-                fits = mlc_int_sum_add(&sum, mlc_int_product(mlc_int_range(node->in[0], row * K + k),
-                                                             mlc_int_range(node->in[1], (row / M * K + k) * N + n)));
-            if (!fits) return mlc_int_overflow(g, node, row * N + n, "the accumulator", sum.partial);
-            if (!mlc_int_bound(g, node, row * N + n, sum.total)) return false;
+                fits = mlc_int_sum_add(
+                    &sum, mlc_int_product(mlc_int_range(node->in[0], row * K + k),
+                                          mlc_int_range(node->in[1], (row / M * K + k) * N + n)));
+            if (!fits)
+                return mlc_int_overflow(g, node, row * N + n, "the accumulator", sum.partial);
+            if (!mlc_int_bound(g, node, row * N + n, sum.total))
+                return false;
         }
     return true;
 }
@@ -53,7 +57,8 @@ static void *matmul_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
             mlc_int_block_add_term(l, &block, j, mlc_l_mul(l, a, b));
         }
     }
-    for (int j = 0; j < block.n; j++) mlc_int_block_add_const(l, &block, j, 0);
+    for (int j = 0; j < block.n; j++)
+        mlc_int_block_add_const(l, &block, j, 0);
     return mlc_int_block_finish(l, node, &block, index);
 }
 
@@ -76,9 +81,19 @@ static mlc_node *matmul_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_settle(g, mlc_int_random_node(g, "MatMul", in, 2), 3);
 }
 
-MLC_OPS(IntMatMul, {.domain = "mlc", .name = "MatMul", .since = 1,
+MLC_OPS(IntMatMul, {.domain = "mlc",
+                    .name = "MatMul",
+                    .since = 1,
                     .doc = "product of the matrices a [B,M,K] and b [B,K,N]",
-                    .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
-                    .check = matmul_check, .interval = matmul_interval, .eval_int = matmul_eval,
-                    .lower = matmul_lower, .reads = matmul_reads, .cost = matmul_cost,
+                    .min_in = 2,
+                    .max_in = 2,
+                    .min_out = 1,
+                    .max_out = 1,
+                    .check = matmul_check,
+                    .interval = matmul_interval,
+                    .eval_int = matmul_eval,
+                    .lower = matmul_lower,
+                    .block = true,
+                    .reads = matmul_reads,
+                    .cost = matmul_cost,
                     .generate = matmul_generate});

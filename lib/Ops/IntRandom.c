@@ -19,10 +19,12 @@ mlc_shape mlc_int_random_shape(mlc_rng *rng, int64_t max) {
 }
 
 mlc_shape mlc_int_random_operand_shape(mlc_rng *rng, const mlc_shape *shape) {
-    if (!mlc_int_chance(rng, 3)) return *shape;
+    if (!mlc_int_chance(rng, 3))
+        return *shape;
     int dropped = (int)mlc_rng_range(rng, 0, shape->rank);
     mlc_shape s = {.rank = shape->rank - dropped};
-    for (int d = 0; d < s.rank; d++) s.dim[d] = mlc_int_chance(rng, 2) ? 1 : shape->dim[d + dropped];
+    for (int d = 0; d < s.rank; d++)
+        s.dim[d] = mlc_int_chance(rng, 2) ? 1 : shape->dim[d + dropped];
     return s;
 }
 
@@ -30,14 +32,22 @@ int64_t mlc_int_random_number(mlc_rng *rng) {
     int bits = (int)mlc_rng_range(rng, 0, 62);
     int64_t power = (int64_t)1 << bits;
     switch (mlc_rng_range(rng, 0, 9)) {
-    case 0: return 0;
-    case 1: return 1;
-    case 2: return -1;
-    case 3: return power;
-    case 4: return -power;
-    case 5: return mlc_int_chance(rng, 2) ? INT64_MAX : INT64_MIN;
-    case 6: return mlc_rng_range(rng, -9, 9);
-    default: return mlc_rng_range(rng, -power, power);
+    case 0:
+        return 0;
+    case 1:
+        return 1;
+    case 2:
+        return -1;
+    case 3:
+        return power;
+    case 4:
+        return -power;
+    case 5:
+        return mlc_int_chance(rng, 2) ? INT64_MAX : INT64_MIN;
+    case 6:
+        return mlc_rng_range(rng, -9, 9);
+    default:
+        return mlc_rng_range(rng, -power, power);
     }
 }
 
@@ -45,16 +55,35 @@ static void random_interval(mlc_rng *rng, int64_t *lo, int64_t *hi) {
     int64_t a = mlc_int_random_number(rng), b = mlc_int_random_number(rng);
     switch (mlc_rng_range(rng, 0, 11)) {
     case 0:
-    case 1: a = mlc_rng_range(rng, -3, 3), b = a + mlc_rng_range(rng, 0, 3); break;
-    case 2: a = 0, b = 255; break;
-    case 3: a = -128, b = 127; break;
-    case 4: a = mlc_rng_range(rng, INT16_MIN, INT16_MAX), b = mlc_rng_range(rng, INT16_MIN, INT16_MAX); break;
-    case 5: a = INT32_MIN, b = INT32_MAX; break;
-    case 6: a = INT64_MIN, b = INT64_MAX; break;
-    case 7: b = a; break;
-    case 8: a = mlc_rng_range(rng, -1000, -1), b = mlc_rng_range(rng, -1000, -1); break;
-    case 9: a = mlc_rng_range(rng, -1000, -1), b = mlc_rng_range(rng, 1, 1000); break;
-    default: break;
+    case 1:
+        a = mlc_rng_range(rng, -3, 3), b = a + mlc_rng_range(rng, 0, 3);
+        break;
+    case 2:
+        a = 0, b = 255;
+        break;
+    case 3:
+        a = -128, b = 127;
+        break;
+    case 4:
+        a = mlc_rng_range(rng, INT16_MIN, INT16_MAX), b = mlc_rng_range(rng, INT16_MIN, INT16_MAX);
+        break;
+    case 5:
+        a = INT32_MIN, b = INT32_MAX;
+        break;
+    case 6:
+        a = INT64_MIN, b = INT64_MAX;
+        break;
+    case 7:
+        b = a;
+        break;
+    case 8:
+        a = mlc_rng_range(rng, -1000, -1), b = mlc_rng_range(rng, -1000, -1);
+        break;
+    case 9:
+        a = mlc_rng_range(rng, -1000, -1), b = mlc_rng_range(rng, 1, 1000);
+        break;
+    default:
+        break;
     }
     *lo = a < b ? a : b;
     *hi = a < b ? b : a;
@@ -76,7 +105,8 @@ mlc_value *mlc_int_random_input(mlc_graph *g, mlc_rng *rng, const mlc_shape *sha
     bool uniform = mlc_int_chance(rng, 2);
     int64_t a = 0, b = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (i == 0 || !uniform) random_interval(rng, &a, &b);
+        if (i == 0 || !uniform)
+            random_interval(rng, &a, &b);
         v->lo[i] = clamp(a, lo, hi);
         v->hi[i] = clamp(b, lo, hi);
     }
@@ -87,7 +117,8 @@ mlc_value *mlc_int_random_input(mlc_graph *g, mlc_rng *rng, const mlc_shape *sha
 mlc_value *mlc_int_new_constant(mlc_graph *g, const int64_t *x, const mlc_shape *shape) {
     mlc_tensor *t = mlc_tensor_create(g->arena, MLC_INT64, shape);
     int64_t n = mlc_shape_elements(shape);
-    for (int64_t i = 0; i < n; i++) t->i[i] = x[i];
+    for (int64_t i = 0; i < n; i++)
+        t->i[i] = x[i];
     mlc_value *v = mlc_graph_constant(g, NULL, t);
     v->scale = 1;
     return v;
@@ -101,7 +132,8 @@ mlc_value *mlc_int_random_constant(mlc_graph *g, mlc_rng *rng, const mlc_shape *
     bool extremes = mlc_int_chance(rng, 4);
     for (int64_t i = 0; i < n; i++) {
         int64_t y = mlc_int_random_number(rng);
-        if (!extremes) y = mlc_int_chance(rng, 3) ? clamp(y, -limit, limit) : mlc_rng_range(rng, -limit, limit);
+        if (!extremes)
+            y = mlc_int_chance(rng, 3) ? clamp(y, -limit, limit) : mlc_rng_range(rng, -limit, limit);
         x[i] = y;
     }
     return mlc_int_new_constant(g, x, shape);
@@ -114,27 +146,40 @@ mlc_node *mlc_int_random_node(mlc_graph *g, const char *op, mlc_value *const *in
     return mlc_graph_insert(g, NULL, mlc_iop(op), NULL, in, n_in, &out, 1);
 }
 
+static uint64_t absolute(int64_t x) {
+    return x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
+}
+
+/* The larger end of element i. */
+static uint64_t element_magnitude(const mlc_value *v, int64_t i) {
+    if (v->constant)
+        return absolute(v->constant->i[i]);
+    uint64_t lo = absolute(v->lo[i]), hi = absolute(v->hi[i]);
+    return lo > hi ? lo : hi;
+}
+
 static uint64_t magnitude(const mlc_value *v) {
     uint64_t most = 0;
     for (int64_t i = 0, n = mlc_int_elements(v); i < n; i++) {
-        mlc_wide r = mlc_int_range(v, i);
-        uint64_t lo = (uint64_t)(r.lo < 0 ? -r.lo : r.lo), hi = (uint64_t)(r.hi < 0 ? -r.hi : r.hi);
-        if (lo > most) most = lo;
-        if (hi > most) most = hi;
+        uint64_t m = element_magnitude(v, i);
+        if (m > most)
+            most = m;
     }
     return most;
 }
 
+/* Halves the elements above half the largest; small ones stay what they are. */
 static void halve(const mlc_value *v) {
+    uint64_t limit = magnitude(v) / 2;
     for (int64_t i = 0, n = mlc_int_elements(v); i < n; i++) {
-        if (v->constant) {
+        if (element_magnitude(v, i) <= limit)
+            continue;
+        if (v->constant) { /* lo and hi are the same array */
             v->constant->i[i] /= 2;
         } else {
             v->lo[i] /= 2;
             v->hi[i] /= 2;
         }
-        if (v->constant && v->lo) v->lo[i] = v->constant->i[i];
-        if (v->constant && v->hi) v->hi[i] = v->constant->i[i];
     }
 }
 
@@ -164,9 +209,11 @@ mlc_node *mlc_int_settle(mlc_graph *g, mlc_node *node, unsigned shrinkable) {
         uint64_t most = 0;
         for (int k = 0; k < node->n_in; k++) {
             uint64_t m = shrinkable >> k & 1 ? magnitude(node->in[k]) : 0;
-            if (m > most) most = m, largest = k;
+            if (m > most)
+                most = m, largest = k;
         }
-        if (largest < 0) break; /* the caller's mistake: the verifier will say so */
+        if (largest < 0)
+            break; /* the caller's mistake: the verifier will say so */
         halve(node->in[largest]);
     }
     return node;

@@ -20,11 +20,14 @@ static bool rescale_interval(mlc_graph *g, mlc_node *node) {
     int shift = (int)mlc_attr_int(node, "shift", 0);
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
         mlc_wide r = mlc_int_product(mlc_int_range(node->in[0], i), mlc_int_operand(node, 1, i));
-        if (!mlc_int_fits(r.lo) || !mlc_int_fits(r.hi)) return mlc_int_overflow(g, node, i, "the product", r);
+        if (!mlc_int_fits(r.lo) || !mlc_int_fits(r.hi))
+            return mlc_int_overflow(g, node, i, "the product", r);
         mlc_wide c = mlc_int_operand(node, 2, i);
         r = (mlc_wide){r.lo + c.lo, r.hi + c.hi};
-        if (!mlc_int_fits(r.lo) || !mlc_int_fits(r.hi)) return mlc_int_overflow(g, node, i, "the sum", r);
-        if (!mlc_int_bound(g, node, i, (mlc_wide){r.lo >> shift, r.hi >> shift})) return false;
+        if (!mlc_int_fits(r.lo) || !mlc_int_fits(r.hi))
+            return mlc_int_overflow(g, node, i, "the sum", r);
+        if (!mlc_int_bound(g, node, i, (mlc_wide){r.lo >> shift, r.hi >> shift}))
+            return false;
     }
     return true;
 }
@@ -37,14 +40,16 @@ static int64_t floor_divide(int64_t x, int64_t power) {
 static void rescale_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
     int64_t power = (int64_t)1 << mlc_attr_int(node, "shift", 0);
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
-        out[i] = floor_divide(in[0][i] * in[1][mlc_int_index(node, 1, i)] + in[2][mlc_int_index(node, 2, i)], power);
+        out[i] = floor_divide(in[0][i] * in[1][mlc_int_index(node, 1, i)] + in[2][mlc_int_index(node, 2, i)],
+                              power);
 }
 
 static void *rescale_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     int64_t multiplier = node->in[1]->constant->i[mlc_int_index(node, 1, i)];
     int64_t addend = node->in[2]->constant->i[mlc_int_index(node, 2, i)];
     LLVMValueRef x = mlc_l_mul_const(l, mlc_l_input(l, node->in[0], i), multiplier);
-    if (addend) x = mlc_l_add(l, x, mlc_l_const(l, addend));
+    if (addend)
+        x = mlc_l_add(l, x, mlc_l_const(l, addend));
     return mlc_l_ashr(l, x, (int)mlc_attr_int(node, "shift", 0));
 }
 
@@ -61,17 +66,29 @@ static mlc_node *rescale_generate(mlc_graph *g, mlc_rng *rng) {
     mlc_shape shape = mlc_int_random_shape(rng, 16), multiplier = mlc_int_random_operand_shape(rng, &shape),
               addend = mlc_int_random_operand_shape(rng, &shape);
     mlc_value *in[3] = {mlc_int_random_input(g, rng, &shape, INT64_MIN, INT64_MAX),
-                        mlc_int_random_constant(g, rng, &multiplier), mlc_int_random_constant(g, rng, &addend)};
+                        mlc_int_random_constant(g, rng, &multiplier),
+                        mlc_int_random_constant(g, rng, &addend)};
     mlc_node *node = mlc_int_random_node(g, "Rescale", in, 3);
-    int64_t shift = mlc_rng_range(rng, 0, mlc_int_chance(rng, 4) ? 62 : 20);
-    if (shift) mlc_attr_set_int(g, node, "shift", shift);
+    int64_t shift = mlc_rng_range(rng, 0, mlc_int_chance(rng, 8) ? 62 : 12);
+    if (shift)
+        mlc_attr_set_int(g, node, "shift", shift);
     return mlc_int_settle(g, node, 7);
 }
 
-MLC_OPS(IntRescale, {.domain = "mlc", .name = "Rescale", .since = 1,
-                     .doc = "(x * multiplier + addend) >> shift, rounding down; constant multiplier and addend",
-                     .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-                     .attrs = (const mlc_attr_spec[]){{"shift", MLC_ATTR_INT}, {0}},
-                     .check = rescale_check, .interval = rescale_interval, .eval_int = rescale_eval,
-                     .lower = rescale_lower, .reads = rescale_reads, .cost = rescale_cost,
-                     .generate = rescale_generate});
+MLC_OPS(IntRescale,
+        {.domain = "mlc",
+         .name = "Rescale",
+         .since = 1,
+         .doc = "(x * multiplier + addend) >> shift, rounding down; constant multiplier and addend",
+         .min_in = 3,
+         .max_in = 3,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"shift", MLC_ATTR_INT}, {0}},
+         .check = rescale_check,
+         .interval = rescale_interval,
+         .eval_int = rescale_eval,
+         .lower = rescale_lower,
+         .reads = rescale_reads,
+         .cost = rescale_cost,
+         .generate = rescale_generate});

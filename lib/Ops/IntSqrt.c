@@ -19,32 +19,39 @@ static bool sqrt_interval(mlc_graph *g, mlc_node *node) {
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
         mlc_wide x = mlc_int_range(node->in[0], i);
         if (x.lo < 0)
-            return mlc_error_at(g->diag, node, "element %lld may be %lld; a square root needs 0 or more", (long long)i,
-                                (long long)x.lo);
-        if (!mlc_int_bound(g, node, i, (mlc_wide){root((int64_t)x.lo), root((int64_t)x.hi)})) return false;
+            return mlc_error_at(g->diag, node, "element %lld may be %lld; a square root needs 0 or more",
+                                (long long)i, (long long)x.lo);
+        if (!mlc_int_bound(g, node, i, (mlc_wide){root((int64_t)x.lo), root((int64_t)x.hi)}))
+            return false;
     }
     return true;
 }
 
 static void sqrt_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
-    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) out[i] = root(in[0][i]);
+    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
+        out[i] = root(in[0][i]);
 }
 
 /*
  * Digit by digit, from the highest power of four below the interval's end: the
- * bit `b` belongs to the root where rest >= result + b. All numbers stay below 2^63.
+ * bit 2^k belongs to the root where rest >= result + 2^k. All numbers stay below
+ * 2^63. No mask meets a constant: see mlc_int_choose_const.
  */
 static void *sqrt_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    int64_t b = 1, most = (int64_t)mlc_int_range(node->in[0], i).hi;
-    while (b <= most / 4) b *= 4;
-    LLVMValueRef rest = mlc_l_input(l, node->in[0], i), result = mlc_l_const(l, 0);
-    for (; b; b /= 4) {
-        LLVMValueRef bit = mlc_l_const(l, b);
-        LLVMValueRef less = mlc_l_sub(l, rest, mlc_l_add(l, result, bit));
-        LLVMValueRef no = mlc_l_sign_mask(l, less);
-        if (b > 1) rest = mlc_l_select(l, no, rest, less);
-        LLVMValueRef digit = mlc_l_and(l, mlc_l_xor(l, no, mlc_l_const(l, -1)), bit);
-        result = mlc_l_add(l, mlc_l_lshr(l, result, 1), digit);
+    int64_t most = (int64_t)mlc_int_range(node->in[0], i).hi;
+    int top = 0;
+    while ((int64_t)1 << top <= most / 4)
+        top += 2;
+    LLVMValueRef rest = mlc_l_input(l, node->in[0], i), result = NULL;
+    for (int k = top; k >= 0; k -= 2) {
+        LLVMValueRef bit = mlc_l_const(l, (int64_t)1 << k);
+        LLVMValueRef trial = result ? mlc_l_add(l, result, bit) : bit;
+        LLVMValueRef less = mlc_l_sub(l, rest, trial);
+        LLVMValueRef no = mlc_l_is_negative(l, less), missed = mlc_l_shl(l, no, k);
+        LLVMValueRef back = result ? mlc_l_and(l, trial, mlc_l_sub(l, mlc_l_const(l, 0), no)) : missed;
+        LLVMValueRef digit = mlc_l_sub(l, bit, missed);
+        rest = mlc_l_add(l, less, back);
+        result = result ? mlc_l_add(l, mlc_l_lshr(l, result, 1), digit) : digit;
     }
     return result;
 }
@@ -53,7 +60,8 @@ static int64_t sqrt_cost(const mlc_node *node) {
     int64_t steps = 1, most = 0;
     for (int64_t i = 0, n = mlc_int_elements(node->in[0]); i < n; i++)
         most = (int64_t)mlc_int_max(most, mlc_int_range(node->in[0], i).hi);
-    for (; most >= 4; most /= 4) steps++;
+    for (; most >= 4; most /= 4)
+        steps++;
     return 14 * steps;
 }
 
@@ -63,7 +71,17 @@ static mlc_node *sqrt_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_settle(g, mlc_int_random_node(g, "Sqrt", &x, 1), 0);
 }
 
-MLC_OPS(IntSqrt, {.domain = "mlc", .name = "Sqrt", .since = 1, .doc = "square root of x >= 0, rounded down",
-                  .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,
-                  .check = mlc_int_check_unary, .interval = sqrt_interval, .eval_int = sqrt_eval,
-                  .lower = sqrt_lower, .cost = sqrt_cost, .generate = sqrt_generate});
+MLC_OPS(IntSqrt, {.domain = "mlc",
+                  .name = "Sqrt",
+                  .since = 1,
+                  .doc = "square root of x >= 0, rounded down",
+                  .min_in = 1,
+                  .max_in = 1,
+                  .min_out = 1,
+                  .max_out = 1,
+                  .check = mlc_int_check_unary,
+                  .interval = sqrt_interval,
+                  .eval_int = sqrt_eval,
+                  .lower = sqrt_lower,
+                  .cost = sqrt_cost,
+                  .generate = sqrt_generate});

@@ -74,13 +74,24 @@ static bool quantize_not(mlc_quant *q, const mlc_node *node) {
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-#define ROW(NAME, SINCE, UNTIL, N_IN, ATTRS, DOC, EVAL, QUANTIZE)                                                 \
-    {                                                                                                             \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = N_IN, .max_in = N_IN,   \
-        .min_out = 1, .max_out = 1, .attrs = ATTRS, .infer = infer, .eval = EVAL, .quantize = QUANTIZE,           \
+#define ROW(NAME, SINCE, UNTIL, N_IN, ATTRS, DOC, EVAL, QUANTIZE) \
+    {                                                             \
+        .domain = "",                                             \
+        .name = NAME,                                             \
+        .since = SINCE,                                           \
+        .until = UNTIL,                                           \
+        .doc = DOC,                                               \
+        .min_in = N_IN,                                           \
+        .max_in = N_IN,                                           \
+        .min_out = 1,                                             \
+        .max_out = 1,                                             \
+        .attrs = ATTRS,                                           \
+        .infer = infer,                                           \
+        .eval = EVAL,                                             \
+        .quantize = QUANTIZE,                                     \
     }
-#define BINARY(NAME, DOC, EVAL, QUANTIZE)                                                                         \
-    ROW(NAME, 1, 6, 2, MLC_LEGACY_BROADCAST_ATTRS, DOC, EVAL, QUANTIZE),                                          \
+#define BINARY(NAME, DOC, EVAL, QUANTIZE)                                \
+    ROW(NAME, 1, 6, 2, MLC_LEGACY_BROADCAST_ATTRS, DOC, EVAL, QUANTIZE), \
         ROW(NAME, 7, 0, 2, NULL, DOC, EVAL, QUANTIZE)
 
 MLC_OPS(Logic, BINARY("And", "Both are true.", eval_and, quantize_and),

@@ -86,10 +86,21 @@ static bool quantize_mean(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, v ? mlc_q_scale_by(q, v, 1.0 / node->n_in) : NULL);
 }
 
-#define ROW(NAME, SINCE, UNTIL, ATTRS, DOC, EVAL, QUANTIZE)                                                       \
-    {                                                                                                             \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = 1, .max_in = -1,        \
-        .min_out = 1, .max_out = 1, .attrs = ATTRS, .infer = infer, .eval = EVAL, .quantize = QUANTIZE,           \
+#define ROW(NAME, SINCE, UNTIL, ATTRS, DOC, EVAL, QUANTIZE) \
+    {                                                       \
+        .domain = "",                                       \
+        .name = NAME,                                       \
+        .since = SINCE,                                     \
+        .until = UNTIL,                                     \
+        .doc = DOC,                                         \
+        .min_in = 1,                                        \
+        .max_in = -1,                                       \
+        .min_out = 1,                                       \
+        .max_out = 1,                                       \
+        .attrs = ATTRS,                                     \
+        .infer = infer,                                     \
+        .eval = EVAL,                                       \
+        .quantize = QUANTIZE,                               \
     }
 #define BOTH(NAME, DOC, EVAL, QUANTIZE) \
     ROW(NAME, 1, 5, attrs_1, DOC, EVAL, QUANTIZE), ROW(NAME, 6, 0, NULL, DOC, EVAL, QUANTIZE)

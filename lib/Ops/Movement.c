@@ -4,18 +4,15 @@
 
 #include <math.h>
 
-bool mlc_has_in(const mlc_node *node, int k)
-{
+bool mlc_has_in(const mlc_node *node, int k) {
     return k < node->n_in && node->in[k];
 }
 
-bool mlc_has_out(const mlc_node *node, int k)
-{
+bool mlc_has_out(const mlc_node *node, int k) {
     return k < node->n_out && node->out[k];
 }
 
-bool mlc_infer_integer(mlc_graph *g, mlc_node *node, int k)
-{
+bool mlc_infer_integer(mlc_graph *g, mlc_node *node, int k) {
     if (!mlc_has_in(node, k))
         return mlc_error_at(g->diag, node, "input %d is missing", k);
     mlc_dtype t = node->in[k]->dtype;
@@ -25,14 +22,12 @@ bool mlc_infer_integer(mlc_graph *g, mlc_node *node, int k)
     return true;
 }
 
-bool mlc_dtype_is_number(int64_t dtype)
-{
+bool mlc_dtype_is_number(int64_t dtype) {
     return dtype > 0 && dtype <= MLC_INT4 &&
            (mlc_dtype_is_float((mlc_dtype)dtype) || mlc_dtype_is_integer((mlc_dtype)dtype));
 }
 
-bool mlc_infer_number(mlc_graph *g, mlc_node *node, int k)
-{
+bool mlc_infer_number(mlc_graph *g, mlc_node *node, int k) {
     if (!mlc_has_in(node, k))
         return mlc_error_at(g->diag, node, "input %d is missing", k);
     if (mlc_dtype_is_float(node->in[k]->dtype) || mlc_dtype_is_integer(node->in[k]->dtype))
@@ -41,8 +36,7 @@ bool mlc_infer_number(mlc_graph *g, mlc_node *node, int k)
                         mlc_escape(node->in[k]->name), mlc_dtype_name(node->in[k]->dtype));
 }
 
-const mlc_tensor *mlc_infer_ints(mlc_graph *g, mlc_node *node, int k)
-{
+const mlc_tensor *mlc_infer_ints(mlc_graph *g, mlc_node *node, int k) {
     if (!mlc_infer_integer(g, node, k))
         return NULL;
     const mlc_tensor *t = mlc_infer_constant(g, node, k);
@@ -54,8 +48,7 @@ const mlc_tensor *mlc_infer_ints(mlc_graph *g, mlc_node *node, int k)
     return t;
 }
 
-bool mlc_infer_int(mlc_graph *g, mlc_node *node, int k, int64_t *x)
-{
+bool mlc_infer_int(mlc_graph *g, mlc_node *node, int k, int64_t *x) {
     if (!mlc_infer_integer(g, node, k))
         return false;
     const mlc_tensor *t = mlc_infer_constant(g, node, k);
@@ -68,15 +61,13 @@ bool mlc_infer_int(mlc_graph *g, mlc_node *node, int k, int64_t *x)
     return true;
 }
 
-int64_t mlc_wrap_index(int64_t index, int64_t n)
-{
+int64_t mlc_wrap_index(int64_t index, int64_t n) {
     if (index < 0)
         index = index < -n ? 0 : index + n;
     return index < n ? index : n - 1;
 }
 
-bool mlc_infer_indices(mlc_graph *g, mlc_node *node, int k, int64_t n)
-{
+bool mlc_infer_indices(mlc_graph *g, mlc_node *node, int k, int64_t n) {
     if (!mlc_infer_integer(g, node, k))
         return false;
     const mlc_tensor *t = node->in[k]->constant;
@@ -92,21 +83,19 @@ bool mlc_infer_indices(mlc_graph *g, mlc_node *node, int k, int64_t n)
     return true;
 }
 
-bool mlc_infer_same_dtype(mlc_graph *g, mlc_node *node, int a, int b)
-{
+bool mlc_infer_same_dtype(mlc_graph *g, mlc_node *node, int a, int b) {
     const mlc_value *x = node->in[a], *y = node->in[b];
     if (x->dtype == y->dtype)
         return true;
-    return mlc_error_at(g->diag, node, "inputs %d, '%s', and %d, '%s', are %s and %s; they must have one type", a,
-                        mlc_escape(x->name), b, mlc_escape(y->name), mlc_dtype_name(x->dtype),
-                        mlc_dtype_name(y->dtype));
+    return mlc_error_at(
+        g->diag, node, "inputs %d, '%s', and %d, '%s', are %s and %s; they must have one type", a,
+        mlc_escape(x->name), b, mlc_escape(y->name), mlc_dtype_name(x->dtype), mlc_dtype_name(y->dtype));
 }
 
-bool mlc_quantize_movement(mlc_quant *q, const mlc_node *node, int n_data, double fill)
-{
+bool mlc_quantize_movement(mlc_quant *q, const mlc_node *node, int control, int n_control, double fill) {
     const mlc_tensor **in = MLC_NEW_ARRAY(q->arena, node->n_in, const mlc_tensor *);
     mlc_tensor **out = MLC_NEW_ARRAY(q->arena, node->n_out, mlc_tensor *);
-    mlc_value **source = MLC_NEW_ARRAY(q->arena, n_data, mlc_value *);
+    mlc_value **source = MLC_NEW_ARRAY(q->arena, node->n_in, mlc_value *);
     int n_sources = 0;
     int64_t number = 0;
 
@@ -114,9 +103,10 @@ bool mlc_quantize_movement(mlc_quant *q, const mlc_node *node, int n_data, doubl
         const mlc_value *v = node->in[k];
         if (!v)
             continue;
-        if (k >= n_data) {
+        if (k >= control && k < control + n_control) {
             if (!v->constant)
-                return mlc_error_at(q->diag, node, "input %d, '%s', must be a constant", k, mlc_escape(v->name));
+                return mlc_error_at(q->diag, node, "input %d, '%s', must be a constant", k,
+                                    mlc_escape(v->name));
             in[k] = v->constant;
             continue;
         }
@@ -148,13 +138,11 @@ bool mlc_quantize_movement(mlc_quant *q, const mlc_node *node, int n_data, doubl
     return true;
 }
 
-bool mlc_quantize_move(mlc_quant *q, const mlc_node *node)
-{
-    return mlc_quantize_movement(q, node, 1, 0);
+bool mlc_quantize_move(mlc_quant *q, const mlc_node *node) {
+    return mlc_quantize_movement(q, node, 1, node->n_in - 1, 0);
 }
 
-bool mlc_quantize_static(mlc_quant *q, const mlc_node *node)
-{
+bool mlc_quantize_static(mlc_quant *q, const mlc_node *node) {
     const mlc_tensor **in = MLC_NEW_ARRAY(q->arena, node->n_in, const mlc_tensor *);
     mlc_tensor **out = MLC_NEW_ARRAY(q->arena, node->n_out, mlc_tensor *);
     for (int k = 0; k < node->n_in; k++) {
@@ -180,15 +168,13 @@ bool mlc_quantize_static(mlc_quant *q, const mlc_node *node)
     return true;
 }
 
-bool mlc_quantize_reshape(mlc_quant *q, const mlc_node *node)
-{
+bool mlc_quantize_reshape(mlc_quant *q, const mlc_node *node) {
     mlc_value *v = mlc_q_value(q, node->in[0]);
     v = v ? mlc_q_reshape(q, v, &node->out[0]->shape) : NULL;
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-mlc_value *mlc_q_wrap_index(mlc_quant *q, mlc_value *index, int64_t n)
-{
+mlc_value *mlc_q_wrap_index(mlc_quant *q, mlc_value *index, int64_t n) {
     mlc_value *v = mlc_q_rescale(q, index, 1);
     if (!v)
         return NULL;
@@ -210,9 +196,8 @@ mlc_value *mlc_q_wrap_index(mlc_quant *q, mlc_value *index, int64_t n)
     return v;
 }
 
-mlc_value *mlc_q_take(mlc_quant *q, const mlc_value *table, const int64_t *order, mlc_value *index, int64_t row,
-                      const mlc_shape *shape)
-{
+mlc_value *mlc_q_take(mlc_quant *q, const mlc_value *table, const int64_t *order, mlc_value *index,
+                      int64_t row, const mlc_shape *shape) {
     mlc_value *t = mlc_q_value(q, table);
     if (!t || !index)
         return NULL;

@@ -39,15 +39,15 @@ bool mlc_has_in(const mlc_node *node, int k);
 bool mlc_has_out(const mlc_node *node, int k);
 
 /*
- * Quantizes a node whose outputs hold nothing but elements of its first n_data
- * inputs and `fill`. The op's own eval says which: it is run on integer tensors
- * that number the elements of those inputs from 1 on, so that 0, which eval must
- * write where there is no element, stands for `fill`. All other inputs must be
- * constant; otherwise this is reported.
+ * Quantizes a node whose outputs hold nothing but elements of its data inputs and
+ * `fill`. The op's own eval says which: it is run on integer tensors that number
+ * the elements of those inputs from 1 on, so that 0, which eval must write where
+ * there is no element, stands for `fill`. The n_control inputs from `control` on
+ * say where things go and must be constant; otherwise this is reported.
  */
-bool mlc_quantize_movement(mlc_quant *q, const mlc_node *node, int n_data, double fill);
+bool mlc_quantize_movement(mlc_quant *q, const mlc_node *node, int control, int n_control, double fill);
 
-/* The same for one data input and no fill; ready to be used as a row's quantize. */
+/* The same where input 0 is the only data, and without fill; ready to be used as a row's quantize. */
 bool mlc_quantize_move(mlc_quant *q, const mlc_node *node);
 
 /* Quantizes a node whose outputs are whole numbers that depend on nothing but
@@ -63,7 +63,7 @@ mlc_value *mlc_q_wrap_index(mlc_quant *q, mlc_value *index, int64_t n);
 /* out[i*row + j] = table[index[i]*row + j]; every index is in the table. `table` is
  * a constant of the shaped graph, whose elements are taken in the order `order` (NULL:
  * as they are); the result has `shape`. NULL after reporting. */
-mlc_value *mlc_q_take(mlc_quant *q, const mlc_value *table, const int64_t *order, mlc_value *index, int64_t row,
-                      const mlc_shape *shape);
+mlc_value *mlc_q_take(mlc_quant *q, const mlc_value *table, const int64_t *order, mlc_value *index,
+                      int64_t row, const mlc_shape *shape);
 
 #endif

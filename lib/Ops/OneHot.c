@@ -70,7 +70,16 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, here && off && on ? mlc_q_where(q, here, on, off) : NULL);
 }
 
-MLC_OPS(OneHot, {.domain = "", .name = "OneHot", .since = 9, .doc = "One value at an index, another elsewhere.",
-                 .limits = "the depth must be a constant", .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1,
-                 .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {0}}, .infer = infer, .eval = eval,
+MLC_OPS(OneHot, {.domain = "",
+                 .name = "OneHot",
+                 .since = 9,
+                 .doc = "One value at an index, another elsewhere.",
+                 .limits = "the depth must be a constant",
+                 .min_in = 3,
+                 .max_in = 3,
+                 .min_out = 1,
+                 .max_out = 1,
+                 .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {0}},
+                 .infer = infer,
+                 .eval = eval,
                  .quantize = quantize});

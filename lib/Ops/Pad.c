@@ -4,8 +4,7 @@
 
 typedef enum pad_mode { PAD_CONSTANT, PAD_EDGE, PAD_REFLECT, PAD_WRAP, PAD_UNKNOWN } pad_mode;
 
-static pad_mode mode_of(const mlc_node *node)
-{
+static pad_mode mode_of(const mlc_node *node) {
     static const char *const names[] = {"constant", "edge", "reflect", "wrap"};
     const char *mode = mlc_attr_string(node, "mode", "constant");
     int n = node->op->since >= 19 ? 4 : 3;
@@ -22,8 +21,7 @@ typedef struct pad_plan {
 } pad_plan;
 
 /* `pads` holds n counts before, then n after, for the n axes (all when `axes` is NULL). */
-static pad_plan plan_pads(const mlc_node *node, int rank, const int64_t *pads, const mlc_tensor *axes)
-{
+static pad_plan plan_pads(const mlc_node *node, int rank, const int64_t *pads, const mlc_tensor *axes) {
     pad_plan p = {.mode = mode_of(node)};
     int n = axes ? (int)mlc_shape_elements(&axes->shape) : rank;
     for (int k = 0; k < n; k++) {
@@ -34,16 +32,14 @@ static pad_plan plan_pads(const mlc_node *node, int rank, const int64_t *pads, c
     return p;
 }
 
-static const int64_t *pads_of(const mlc_node *node, const mlc_tensor *pads, int64_t *n)
-{
+static const int64_t *pads_of(const mlc_node *node, const mlc_tensor *pads, int64_t *n) {
     if (node->op->since < 11)
         return mlc_attr_ints(node, node->op->since == 1 ? "paddings" : "pads", n);
     *n = mlc_shape_elements(&pads->shape);
     return pads->i;
 }
 
-static bool infer_axes(mlc_graph *g, mlc_node *node, const mlc_tensor *axes, int rank)
-{
+static bool infer_axes(mlc_graph *g, mlc_node *node, const mlc_tensor *axes, int rank) {
     bool used[MLC_MAX_RANK] = {0};
     int64_t n = mlc_shape_elements(&axes->shape);
     for (int64_t k = 0; k < n; k++) {
@@ -57,8 +53,7 @@ static bool infer_axes(mlc_graph *g, mlc_node *node, const mlc_tensor *axes, int
     return true;
 }
 
-static bool infer_pad(mlc_graph *g, mlc_node *node)
-{
+static bool infer_pad(mlc_graph *g, mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape;
     const mlc_tensor *pads = NULL, *axes = NULL;
     if (node->op->since >= 11 && !(pads = mlc_infer_ints(g, node, 1)))
@@ -71,7 +66,8 @@ static bool infer_pad(mlc_graph *g, mlc_node *node)
             return mlc_error_at(g->diag, node, "constant_value has shape %s and must be one number",
                                 mlc_shape_str(g->arena, &fill->shape));
     }
-    if (mlc_has_in(node, 3) && (!(axes = mlc_infer_ints(g, node, 3)) || !infer_axes(g, node, axes, from->rank)))
+    if (mlc_has_in(node, 3) &&
+        (!(axes = mlc_infer_ints(g, node, 3)) || !infer_axes(g, node, axes, from->rank)))
         return false;
     int64_t n, wanted = 2 * (axes ? mlc_shape_elements(&axes->shape) : from->rank);
     const int64_t *counts = pads_of(node, pads, &n);
@@ -85,7 +81,8 @@ static bool infer_pad(mlc_graph *g, mlc_node *node)
     pad_plan p = plan_pads(node, from->rank, counts, axes);
     if (p.mode == PAD_UNKNOWN)
         return mlc_error_at(g->diag, node, "mode '%s' is not one of constant, edge, reflect%s",
-                            mlc_escape(mlc_attr_string(node, "mode", "")), node->op->since >= 19 ? ", wrap" : "");
+                            mlc_escape(mlc_attr_string(node, "mode", "")),
+                            node->op->since >= 19 ? ", wrap" : "");
     mlc_shape shape = {.rank = from->rank};
     for (int d = 0; d < shape.rank; d++) {
         shape.dim[d] = from->dim[d] + p.before[d] + p.after[d];
@@ -96,8 +93,7 @@ static bool infer_pad(mlc_graph *g, mlc_node *node)
 }
 
 /* The position in 0..n-1 that stands at p, or -1 for the fill. */
-static int64_t source(pad_mode mode, int64_t p, int64_t n)
-{
+static int64_t source(pad_mode mode, int64_t p, int64_t n) {
     if (p >= 0 && p < n)
         return p;
     switch (mode) {
@@ -116,8 +112,7 @@ static int64_t source(pad_mode mode, int64_t p, int64_t n)
 }
 
 /* The element of the input at flat index i of the output, or -1. */
-static int64_t pad_source(const pad_plan *p, const mlc_shape *from, const mlc_shape *to, int64_t i)
-{
+static int64_t pad_source(const pad_plan *p, const mlc_shape *from, const mlc_shape *to, int64_t i) {
     int64_t position[MLC_MAX_RANK];
     mlc_unflatten(to, i, position);
     for (int d = 0; d < from->rank; d++) {
@@ -128,8 +123,7 @@ static int64_t pad_source(const pad_plan *p, const mlc_shape *from, const mlc_sh
     return mlc_flatten(from, position);
 }
 
-static void eval_pad(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_pad(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     int64_t n, total = mlc_shape_elements(&out[0]->shape);
     const mlc_tensor *fill = mlc_has_in(node, 2) ? in[2] : NULL;
     double value = mlc_attr_float(node, "value", 0);
@@ -148,11 +142,11 @@ static void eval_pad(const mlc_node *node, const mlc_tensor *const *in, mlc_tens
     }
 }
 
-static bool quantize_pad(mlc_quant *q, const mlc_node *node)
-{
+static bool quantize_pad(mlc_quant *q, const mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape, *to = &node->out[0]->shape;
     int64_t n, total = mlc_shape_elements(to);
-    double fill = mlc_has_in(node, 2) ? mlc_tensor_real(node->in[2]->constant, 0) : mlc_attr_float(node, "value", 0);
+    double fill =
+        mlc_has_in(node, 2) ? mlc_tensor_real(node->in[2]->constant, 0) : mlc_attr_float(node, "value", 0);
     const int64_t *counts = pads_of(node, node->n_in > 1 ? node->in[1]->constant : NULL, &n);
     pad_plan p = plan_pads(node, from->rank, counts, mlc_has_in(node, 3) ? node->in[3]->constant : NULL);
     int64_t *index = MLC_NEW_ARRAY(q->arena, total, int64_t);
@@ -163,17 +157,24 @@ static bool quantize_pad(mlc_quant *q, const mlc_node *node)
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-#define PAD(SINCE, UNTIL, MIN_IN, MAX_IN, ...)                                                               \
-    {                                                                                                        \
-        .domain = "", .name = "Pad", .since = SINCE, .until = UNTIL, .doc = "Surrounds a tensor.",           \
-        .limits = "pads and the value must be constants", .min_in = MIN_IN, .max_in = MAX_IN, .min_out = 1,  \
-        .max_out = 1, .attrs = (const mlc_attr_spec[]){{"mode", MLC_ATTR_STRING}, __VA_ARGS__},              \
-        .infer = infer_pad, .eval = eval_pad, .quantize = quantize_pad,                                      \
+#define PAD(SINCE, UNTIL, MIN_IN, MAX_IN, ...)                                    \
+    {                                                                             \
+        .domain = "",                                                             \
+        .name = "Pad",                                                            \
+        .since = SINCE,                                                           \
+        .until = UNTIL,                                                           \
+        .doc = "Surrounds a tensor.",                                             \
+        .limits = "pads and the value must be constants",                         \
+        .min_in = MIN_IN,                                                         \
+        .max_in = MAX_IN,                                                         \
+        .min_out = 1,                                                             \
+        .max_out = 1,                                                             \
+        .attrs = (const mlc_attr_spec[]){{"mode", MLC_ATTR_STRING}, __VA_ARGS__}, \
+        .infer = infer_pad,                                                       \
+        .eval = eval_pad,                                                         \
+        .quantize = quantize_pad,                                                 \
     }
 
-MLC_OPS(Pad,
-        PAD(1, 1, 1, 1, {"paddings", MLC_ATTR_INTS}, {"value", MLC_ATTR_FLOAT}, {0}),
-        PAD(2, 10, 1, 1, {"pads", MLC_ATTR_INTS}, {"value", MLC_ATTR_FLOAT}, {0}),
-        PAD(11, 17, 2, 3, {0}),
-        PAD(18, 18, 2, 4, {0}),
-        PAD(19, 0, 2, 4, {0}));
+MLC_OPS(Pad, PAD(1, 1, 1, 1, {"paddings", MLC_ATTR_INTS}, {"value", MLC_ATTR_FLOAT}, {0}),
+        PAD(2, 10, 1, 1, {"pads", MLC_ATTR_INTS}, {"value", MLC_ATTR_FLOAT}, {0}), PAD(11, 17, 2, 3, {0}),
+        PAD(18, 18, 2, 4, {0}), PAD(19, 0, 2, 4, {0}));

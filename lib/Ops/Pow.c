@@ -66,8 +66,23 @@ static mlc_value *whole_power(mlc_quant *q, mlc_value *x, int n) {
     return x ? result : NULL;
 }
 
+/* Exponents so near to 1/2 are it, written with an error; the difference counts as error. */
+#define NEAR 1e-3
+
+/* x^p for p near 1/2, x counting as 0 where it is negative. */
+static mlc_value *root(mlc_quant *q, mlc_value *x, double p) {
+    const double most = fmax(mlc_q_max_real(x), 0);
+    mlc_value *y = mlc_q_sqrt(q, x);
+    /* |x^p - sqrt(x)| is below |p - 1/2| up to 1, and grows beyond. */
+    const double off = most > 1 ? fabs(pow(most, p) - sqrt(most)) : 0;
+    if (y && p != 0.5)
+        mlc_q_widen(q, y, fmax(off, fabs(p - 0.5)));
+    return y;
+}
+
 static mlc_value *constant_power(mlc_quant *q, const mlc_node *node, mlc_value *x, double p) {
     enum { MOST = 16 };
+    const double least = mlc_q_least(q, node->in[0]);
     mlc_value *one = mlc_q_scalar(q, 1);
     if (p == 0) {
         const mlc_shape *shape = &node->in[0]->shape;
@@ -76,15 +91,11 @@ static mlc_value *constant_power(mlc_quant *q, const mlc_node *node, mlc_value *
     }
     if (p == rint(p) && fabs(p) <= MOST) {
         mlc_value *y = whole_power(q, x, (int)fabs(p));
-        return y && p < 0 ? mlc_q_divide(q, one, y) : y;
+        return p < 0 ? mlc_q_divide(q, one, y, pow(fmax(least, 0), -p)) : y;
     }
-    if (p == 0.5)
-        return mlc_q_sqrt(q, x);
-    if (p == -0.5) {
-        mlc_value *root = mlc_q_sqrt(q, x);
-        return root ? mlc_q_divide(q, one, root) : NULL;
-    }
-    return table(q, x, p);
+    if (p < 0 && fabs(p + 0.5) < NEAR)
+        return mlc_q_divide(q, one, root(q, x, -p), sqrt(fmax(least, 0)) * 0.99);
+    return fabs(p - 0.5) < NEAR ? root(q, x, p) : table(q, x, p);
 }
 
 /* The one value of all elements of a constant; NaN where they differ. */

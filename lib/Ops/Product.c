@@ -241,3 +241,8 @@ mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const
     const mlc_shape bias_shape = {1, {p->N}};
     return y && bias ? mlc_q_add_real(q, y, bias, &bias_shape) : y;
 }
+
+mlc_value *mlc_q_integer_product(mlc_quant *q, const mlc_product *p, mlc_value *a, mlc_value *b,
+                                 const mlc_shape *shape) {
+    return both_dynamic(q, p, 1, a, b, true, shape);
+}

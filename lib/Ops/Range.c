@@ -13,7 +13,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
             return mlc_error_at(g->diag, node, "input %d, '%s', has shape %s and must be one number", k,
                                 mlc_escape(node->in[k]->name), mlc_shape_str(g->arena, &t[k]->shape));
     }
-    double start = mlc_tensor_real(t[0], 0), limit = mlc_tensor_real(t[1], 0), delta = mlc_tensor_real(t[2], 0);
+    double start = mlc_tensor_real(t[0], 0), limit = mlc_tensor_real(t[1], 0),
+           delta = mlc_tensor_real(t[2], 0);
     double n = ceil((limit - start) / delta);
     if (!mlc_dtype_is_float(t[0]->dtype) && delta != 0) {
         __extension__ typedef __int128 wide;
@@ -23,7 +24,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
         n = span > 0 ? (double)((span + step - 1) / step) : 0;
     }
     if (delta == 0 || isnan(n) || n > (double)MLC_MAX_ELEMENTS)
-        return mlc_error_at(g->diag, node, "a range from %g to %g by %g cannot be built", start, limit, delta);
+        return mlc_error_at(g->diag, node, "a range from %g to %g by %g cannot be built", start, limit,
+                            delta);
     return mlc_infer_set(g, node, 0, t[0]->dtype, &(mlc_shape){.rank = 1, .dim = {n > 0 ? (int64_t)n : 0}});
 }
 
@@ -37,6 +39,21 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
     }
 }
 
-MLC_OPS(Range, {.domain = "", .name = "Range", .since = 11, .doc = "Numbers from start to limit by delta.",
-                .limits = "start, limit and delta must be constants", .min_in = 3, .max_in = 3, .min_out = 1,
-                .max_out = 1, .infer = infer, .eval = eval});
+#define RANGE(SINCE, UNTIL, ...)                              \
+    {                                                         \
+        .domain = "",                                         \
+        .name = "Range",                                      \
+        .since = SINCE,                                       \
+        .until = UNTIL,                                       \
+        .doc = "Numbers from start to limit by delta.",       \
+        .limits = "start, limit and delta must be constants", \
+        .min_in = 3,                                          \
+        .max_in = 3,                                          \
+        .min_out = 1,                                         \
+        .max_out = 1,                                         \
+        .attrs = (const mlc_attr_spec[]){__VA_ARGS__},        \
+        .infer = infer,                                       \
+        .eval = eval,                                         \
+    }
+
+MLC_OPS(Range, RANGE(11, 26, {0}), RANGE(27, 0, {"stash_type", MLC_ATTR_INT}, {0}));

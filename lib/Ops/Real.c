@@ -56,9 +56,9 @@ mlc_value *mlc_q_shift_by(mlc_quant *q, mlc_value *v, double c) {
 /* A bound between two integers is moved outward to one of them: the error of that. */
 static mlc_value *bounded(mlc_quant *q, mlc_value *v, double lo, double hi, double bound) {
     mlc_value *r = mlc_q_clamp(q, v, lo, hi);
-    const double units = bound / v->scale, distance = fabs(units - rint(units)) > 0 ? v->scale : 0;
-    if (r && r != v && distance > 0)
-        mlc_q_widen(q, r, distance);
+    const double units = bound / v->scale;
+    if (r && r != v && units != rint(units))
+        mlc_q_widen(q, r, v->scale);
     return r;
 }
 
@@ -70,7 +70,32 @@ mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c) {
     return bounded(q, v, fmin(c, mlc_q_min_real(v)), c, c);
 }
 
-mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b) {
+/*
+ * a / b for b >= least. Where the interval of b says less than that, mlc_q_div
+ * takes one unit for the smallest divisor, which may be too much, and moves
+ * smaller ones up to it: the error grows accordingly.
+ */
+static mlc_value *divide_positive(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
+    b = mlc_q_at_least(q, b, least);
+    mlc_value *r = b ? mlc_q_div(q, a, b) : NULL;
+    if (!r)
+        return NULL;
+    const int64_t n = mlc_shape_elements(&r->shape);
+    double *err = MLC_NEW_ARRAY(q->arena, n, double);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t k = mlc_shape_broadcast_index(&b->shape, &r->shape, i);
+        const double quotient = fmax(fabs((double)r->lo[i]), fabs((double)r->hi[i])) * r->scale;
+        err[i] = mlc_q_err(r, i);
+        if (mlc_q_real_lo(b, k) < b->scale)
+            err[i] = (err[i] + quotient) * fmax(b->scale / least, 1);
+    }
+    r->err = err;
+    return r;
+}
+
+mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
+    if (!a || !b)
+        return NULL;
     bool positive = true, negative = true;
     const int64_t n = mlc_shape_elements(&b->shape);
     for (int64_t i = 0; i < n; i++) {
@@ -79,11 +104,10 @@ mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b) {
     }
     if (positive)
         return mlc_q_div(q, a, b);
-    if (negative) {
-        a = mlc_q_neg(q, a);
-        b = mlc_q_neg(q, b);
-        return a && b ? mlc_q_div(q, a, b) : NULL;
-    }
+    if (negative)
+        return mlc_q_div(q, mlc_q_neg(q, a), mlc_q_neg(q, b));
+    if (least > 0)
+        return divide_positive(q, a, b, least);
     mlc_error_at(q->diag, q->node, "the divisor lies in [%g, %g] and is not proved to keep away from 0",
                  mlc_q_min_real(b), mlc_q_max_real(b));
     mlc_note(q->diag, "bound the divisor in the model, e.g. with Clip or by adding a positive constant");

@@ -26,8 +26,12 @@ mlc_value *mlc_q_shift_by(mlc_quant *q, mlc_value *v, double c);
 mlc_value *mlc_q_at_least(mlc_quant *q, mlc_value *v, double c);
 mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c);
 
-/* a / b of reals where b's interval excludes 0; reported otherwise. */
-mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b);
+/* A lower bound of a value of the shaped graph, from its interval and from the model's structure. */
+double mlc_q_least(const mlc_quant *q, const mlc_value *v);
+
+/* a / b of reals, where b is proved to be at least `least` > 0, or where b's
+ * interval excludes 0; reported otherwise. */
+mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least);
 /* Square root of a value that is never negative; negative parts of the interval
  * (an artefact of its error bound) count as 0. */
 mlc_value *mlc_q_sqrt(mlc_quant *q, mlc_value *v);

@@ -206,19 +206,29 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, k == LOG_SUM ? quantize_log(q, v) : v);
 }
 
-#define ROW(NAME, DOC, SINCE, UNTIL, MAX_IN, ...)                                                                 \
-    {                                                                                                             \
-        .domain = "", .name = "Reduce" NAME, .since = SINCE, .until = UNTIL, .doc = DOC " along axes.",           \
-        .min_in = 1, .max_in = MAX_IN, .min_out = 1, .max_out = 1,                                                \
-        .attrs = (const mlc_attr_spec[]){{"keepdims", MLC_ATTR_INT}, __VA_ARGS__, {0}}, .infer = infer,           \
-        .eval = eval, .quantize = quantize,                                                                       \
+#define ROW(NAME, DOC, SINCE, UNTIL, MAX_IN, ...)                                       \
+    {                                                                                   \
+        .domain = "",                                                                   \
+        .name = "Reduce" NAME,                                                          \
+        .since = SINCE,                                                                 \
+        .until = UNTIL,                                                                 \
+        .doc = DOC " along axes.",                                                      \
+        .min_in = 1,                                                                    \
+        .max_in = MAX_IN,                                                               \
+        .min_out = 1,                                                                   \
+        .max_out = 1,                                                                   \
+        .attrs = (const mlc_attr_spec[]){{"keepdims", MLC_ATTR_INT}, __VA_ARGS__, {0}}, \
+        .infer = infer,                                                                 \
+        .eval = eval,                                                                   \
+        .quantize = quantize,                                                           \
     }
 /* `FROM`: the first version whose axes are an input. */
-#define BOTH(NAME, DOC, FROM)                                                                                     \
-    ROW(NAME, DOC, 1, FROM - 1, 1, {"axes", MLC_ATTR_INTS}),                                                      \
+#define BOTH(NAME, DOC, FROM)                                \
+    ROW(NAME, DOC, 1, FROM - 1, 1, {"axes", MLC_ATTR_INTS}), \
         ROW(NAME, DOC, FROM, 0, 2, {"noop_with_empty_axes", MLC_ATTR_INT})
 
 MLC_OPS(Reduce, BOTH("Sum", "Sum", 13), BOTH("Mean", "Mean", 18), BOTH("Max", "Largest element", 18),
-        BOTH("Min", "Smallest element", 18), BOTH("Prod", "Product", 18), BOTH("SumSquare", "Sum of squares", 18),
-        BOTH("L1", "Sum of absolute values", 18), BOTH("L2", "Root of the sum of squares", 18),
-        BOTH("LogSum", "Logarithm of the sum", 18), BOTH("LogSumExp", "Logarithm of the sum of exponentials", 18));
+        BOTH("Min", "Smallest element", 18), BOTH("Prod", "Product", 18),
+        BOTH("SumSquare", "Sum of squares", 18), BOTH("L1", "Sum of absolute values", 18),
+        BOTH("L2", "Root of the sum of squares", 18), BOTH("LogSum", "Logarithm of the sum", 18),
+        BOTH("LogSumExp", "Logarithm of the sum of exponentials", 18));

@@ -2,15 +2,13 @@
 
 #include "Elementwise.h"
 
-static void eval_reshape(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_reshape(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
     mlc_move_n(out[0], 0, in[0], 0, mlc_shape_elements(&out[0]->shape));
 }
 
 /* The new shape, with its 0 and -1 resolved. */
-static bool resolve(mlc_graph *g, mlc_node *node, const int64_t *dim, int64_t rank, bool allowzero)
-{
+static bool resolve(mlc_graph *g, mlc_node *node, const int64_t *dim, int64_t rank, bool allowzero) {
     const mlc_shape *from = &node->in[0]->shape;
     if (rank > MLC_MAX_RANK)
         return mlc_error_at(g->diag, node, "the result would have %lld dimensions; at most %d are supported",
@@ -23,8 +21,8 @@ static bool resolve(mlc_graph *g, mlc_node *node, const int64_t *dim, int64_t ra
         int64_t n = dim[d];
         if (n == 0 && !allowzero) {
             if (d >= from->rank)
-                return mlc_error_at(g->diag, node, "dimension %d is to be copied from an input of shape %s", d,
-                                    mlc_shape_str(g->arena, from));
+                return mlc_error_at(g->diag, node, "dimension %d is to be copied from an input of shape %s",
+                                    d, mlc_shape_str(g->arena, from));
             n = from->dim[d];
         } else if (n == -1) {
             if (open >= 0)
@@ -52,22 +50,19 @@ static bool resolve(mlc_graph *g, mlc_node *node, const int64_t *dim, int64_t ra
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static bool infer_reshape_1(mlc_graph *g, mlc_node *node)
-{
+static bool infer_reshape_1(mlc_graph *g, mlc_node *node) {
     int64_t n;
     const int64_t *dim = mlc_attr_ints(node, "shape", &n);
     return resolve(g, node, dim, n, false);
 }
 
-static bool infer_reshape(mlc_graph *g, mlc_node *node)
-{
+static bool infer_reshape(mlc_graph *g, mlc_node *node) {
     const mlc_tensor *dims = mlc_infer_ints(g, node, 1);
-    return dims &&
-           resolve(g, node, dims->i, mlc_shape_elements(&dims->shape), mlc_attr_int(node, "allowzero", 0) != 0);
+    return dims && resolve(g, node, dims->i, mlc_shape_elements(&dims->shape),
+                           mlc_attr_int(node, "allowzero", 0) != 0);
 }
 
-static bool infer_flatten(mlc_graph *g, mlc_node *node)
-{
+static bool infer_flatten(mlc_graph *g, mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape;
     int64_t axis = mlc_attr_int(node, "axis", 1);
     int at = from->rank;
@@ -80,8 +75,7 @@ static bool infer_flatten(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static bool infer_squeeze(mlc_graph *g, mlc_node *node)
-{
+static bool infer_squeeze(mlc_graph *g, mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape;
     int axes[MLC_MAX_RANK], n;
     if (!mlc_infer_axes(g, node, 1, from->rank, axes, &n))
@@ -102,8 +96,7 @@ static bool infer_squeeze(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static bool infer_unsqueeze(mlc_graph *g, mlc_node *node)
-{
+static bool infer_unsqueeze(mlc_graph *g, mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape;
     int64_t n = 0;
     const int64_t *axes;
@@ -134,11 +127,21 @@ static bool infer_unsqueeze(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-#define ROW(NAME, DOC, SINCE, UNTIL, MAX_IN, MIN_IN, INFER, ...)                                              \
-    {                                                                                                         \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = MIN_IN,             \
-        .max_in = MAX_IN, .min_out = 1, .max_out = 1, .attrs = (const mlc_attr_spec[]){__VA_ARGS__},          \
-        .infer = INFER, .eval = eval_reshape, .quantize = mlc_quantize_reshape,                               \
+#define ROW(NAME, DOC, SINCE, UNTIL, MAX_IN, MIN_IN, INFER, ...) \
+    {                                                            \
+        .domain = "",                                            \
+        .name = NAME,                                            \
+        .since = SINCE,                                          \
+        .until = UNTIL,                                          \
+        .doc = DOC,                                              \
+        .min_in = MIN_IN,                                        \
+        .max_in = MAX_IN,                                        \
+        .min_out = 1,                                            \
+        .max_out = 1,                                            \
+        .attrs = (const mlc_attr_spec[]){__VA_ARGS__},           \
+        .infer = INFER,                                          \
+        .eval = eval_reshape,                                    \
+        .quantize = mlc_quantize_reshape,                        \
     }
 #define RESHAPE(SINCE, UNTIL, N_IN, INFER, ...) \
     ROW("Reshape", "The same elements in another shape.", SINCE, UNTIL, N_IN, N_IN, INFER, __VA_ARGS__)
@@ -151,8 +154,7 @@ MLC_OPS(Reshape,
         RESHAPE(1, 4, 1, infer_reshape_1, {"consumed_inputs", MLC_ATTR_INTS}, {"shape", MLC_ATTR_INTS}, {0}),
         RESHAPE(5, 13, 2, infer_reshape, {0}),
         RESHAPE(14, 0, 2, infer_reshape, {"allowzero", MLC_ATTR_INT}, {0}),
-        ROW("Flatten", "A matrix of the same elements.", 1, 0, 1, 1, infer_flatten, {"axis", MLC_ATTR_INT}, {0}),
-        SQUEEZE(1, 12, 1, {"axes", MLC_ATTR_INTS}, {0}),
-        SQUEEZE(13, 0, 2, {0}),
-        UNSQUEEZE(1, 12, 1, {"axes", MLC_ATTR_INTS}, {0}),
-        UNSQUEEZE(13, 0, 2, {0}));
+        ROW("Flatten", "A matrix of the same elements.", 1, 0, 1, 1, infer_flatten, {"axis", MLC_ATTR_INT},
+            {0}),
+        SQUEEZE(1, 12, 1, {"axes", MLC_ATTR_INTS}, {0}), SQUEEZE(13, 0, 2, {0}),
+        UNSQUEEZE(1, 12, 1, {"axes", MLC_ATTR_INTS}, {0}), UNSQUEEZE(13, 0, 2, {0}));

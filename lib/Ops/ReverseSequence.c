@@ -36,7 +36,16 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
 }
 
 MLC_OPS(ReverseSequence,
-        {.domain = "", .name = "ReverseSequence", .since = 10, .doc = "Reverses the beginning of each sequence.",
-         .limits = "sequence_lens must be a constant", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,
+        {.domain = "",
+         .name = "ReverseSequence",
+         .since = 10,
+         .doc = "Reverses the beginning of each sequence.",
+         .limits = "sequence_lens must be a constant",
+         .min_in = 2,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
          .attrs = (const mlc_attr_spec[]){{"batch_axis", MLC_ATTR_INT}, {"time_axis", MLC_ATTR_INT}, {0}},
-         .infer = infer, .eval = eval, .quantize = mlc_quantize_move});
+         .infer = infer,
+         .eval = eval,
+         .quantize = mlc_quantize_move});

@@ -63,7 +63,7 @@ static bool quantize_softsign(mlc_quant *q, const mlc_node *node) {
     mlc_value *size = x ? mlc_q_abs(q, x) : NULL;
     mlc_value *divisor = size ? mlc_q_shift_by(q, size, 1) : NULL;
     divisor = divisor ? mlc_q_at_least(q, divisor, 1) : NULL;
-    return mlc_q_result(q, node, divisor ? mlc_q_divide(q, x, divisor) : NULL);
+    return mlc_q_result(q, node, mlc_q_divide(q, x, divisor, 1));
 }
 
 #define ROW(NAME, FUNCTION, DOC)                                                                                   \

@@ -13,8 +13,7 @@ typedef struct slice_args {
     int64_t n;
 } slice_args;
 
-static slice_args read_args(const mlc_node *node, const mlc_tensor *const in[5])
-{
+static slice_args read_args(const mlc_node *node, const mlc_tensor *const in[5]) {
     slice_args a = {0};
     if (node->op->since == 1) {
         int64_t n;
@@ -31,13 +30,11 @@ static slice_args read_args(const mlc_node *node, const mlc_tensor *const in[5])
     return a;
 }
 
-static int64_t clamp(int64_t x, int64_t lo, int64_t hi)
-{
+static int64_t clamp(int64_t x, int64_t lo, int64_t hi) {
     return x < lo ? lo : x > hi ? hi : x;
 }
 
-static slice make_slice(int64_t dim, int64_t start, int64_t end, int64_t step)
-{
+static slice make_slice(int64_t dim, int64_t start, int64_t end, int64_t step) {
     step = clamp(step, -MLC_MAX_ELEMENTS, MLC_MAX_ELEMENTS);
     int64_t lo = step > 0 ? 0 : -1, hi = step > 0 ? dim : dim - 1;
     start = clamp(start < 0 ? start + dim : start, step > 0 ? 0 : (dim > 0 ? 0 : -1), hi);
@@ -46,8 +43,7 @@ static slice make_slice(int64_t dim, int64_t start, int64_t end, int64_t step)
     return (slice){start, step, span > 0 ? (span + size - 1) / size : 0};
 }
 
-static void make_slices(const slice_args *a, const mlc_shape *from, slice slices[MLC_MAX_RANK])
-{
+static void make_slices(const slice_args *a, const mlc_shape *from, slice slices[MLC_MAX_RANK]) {
     for (int d = 0; d < from->rank; d++)
         slices[d] = (slice){0, 1, from->dim[d]};
     for (int64_t k = 0; k < a->n; k++) {
@@ -56,8 +52,7 @@ static void make_slices(const slice_args *a, const mlc_shape *from, slice slices
     }
 }
 
-static bool infer_slice(mlc_graph *g, mlc_node *node)
-{
+static bool infer_slice(mlc_graph *g, mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape;
     const mlc_tensor *in[5] = {0};
     int64_t n_end, n_axis, n_step;
@@ -102,8 +97,7 @@ static bool infer_slice(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_slice(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_slice(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     const mlc_tensor *args[5] = {0};
     for (int k = 0; k < node->n_in && k < 5; k++)
         args[k] = in[k];
@@ -120,11 +114,31 @@ static void eval_slice(const mlc_node *node, const mlc_tensor *const *in, mlc_te
 }
 
 MLC_OPS(Slice,
-        {.domain = "", .name = "Slice", .since = 1, .until = 9, .doc = "A box out of a tensor.", .min_in = 1,
-         .max_in = 1, .min_out = 1, .max_out = 1,
-         .attrs = (const mlc_attr_spec[]){{"axes", MLC_ATTR_INTS}, {"ends", MLC_ATTR_INTS},
-                                          {"starts", MLC_ATTR_INTS}, {0}},
-         .infer = infer_slice, .eval = eval_slice, .quantize = mlc_quantize_move},
-        {.domain = "", .name = "Slice", .since = 10, .doc = "A box out of a tensor, with steps.",
-         .limits = "starts, ends, axes and steps must be constants", .min_in = 3, .max_in = 5, .min_out = 1,
-         .max_out = 1, .infer = infer_slice, .eval = eval_slice, .quantize = mlc_quantize_move});
+        {.domain = "",
+         .name = "Slice",
+         .since = 1,
+         .until = 9,
+         .doc = "A box out of a tensor.",
+         .min_in = 1,
+         .max_in = 1,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"axes", MLC_ATTR_INTS},
+                                          {"ends", MLC_ATTR_INTS},
+                                          {"starts", MLC_ATTR_INTS},
+                                          {0}},
+         .infer = infer_slice,
+         .eval = eval_slice,
+         .quantize = mlc_quantize_move},
+        {.domain = "",
+         .name = "Slice",
+         .since = 10,
+         .doc = "A box out of a tensor, with steps.",
+         .limits = "starts, ends, axes and steps must be constants",
+         .min_in = 3,
+         .max_in = 5,
+         .min_out = 1,
+         .max_out = 1,
+         .infer = infer_slice,
+         .eval = eval_slice,
+         .quantize = mlc_quantize_move});

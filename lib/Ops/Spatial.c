@@ -58,7 +58,7 @@ static bool read_channels(mlc_graph *g, const mlc_node *node, const mlc_shape *x
     if (!weights) return true;
     geo->channels_out = weights->dim[0];
     geo->group = mlc_attr_int(node, "group", 1);
-    if (geo->group < 1 || geo->group > geo->channels_in || geo->channels_in % geo->group ||
+    if (geo->channels_out < 1 || geo->group < 1 || geo->group > geo->channels_in || geo->channels_in % geo->group ||
         geo->channels_out % geo->group)
         return mlc_error_at(g->diag, node, "group %lld does not divide %lld input and %lld output channels",
                             (long long)geo->group, (long long)geo->channels_in, (long long)geo->channels_out);
@@ -203,4 +203,36 @@ double mlc_window_convolve(const mlc_window *window, const mlc_tensor *x, double
                    (mlc_tensor_real(w, (channel * depth + c) * window->taps + tap) - w_zero);
     }
     return sum;
+}
+
+/* Elements [first, first + n) of x as `shape`. */
+static mlc_value *part(mlc_quant *q, mlc_value *x, int64_t first, const mlc_shape *shape) {
+    const int64_t n = mlc_shape_elements(shape);
+    int64_t *index = MLC_NEW_ARRAY(q->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++)
+        index[i] = first + i;
+    return mlc_q_gather(q, &x, 1, index, 0, shape);
+}
+
+mlc_value *mlc_q_window_convolve(mlc_quant *q, const mlc_window *window, mlc_value *x, const mlc_tensor *w,
+                                 const double *bias, int64_t batch) {
+    const mlc_conv_geometry *geo = &window->geometry;
+    const mlc_shape out = mlc_window_shape(window, 1), all = mlc_window_shape(window, batch);
+    if (batch == 1)
+        return mlc_q_conv(q, x, w, bias, geo, &out);
+    mlc_shape in = {.rank = geo->nd + 2, .dim = {1, geo->channels_in}};
+    for (int d = 0; d < geo->nd; d++)
+        in.dim[d + 2] = geo->in[d];
+    const int64_t size = mlc_shape_elements(&in), total = mlc_shape_elements(&all);
+    mlc_value **y = MLC_NEW_ARRAY(q->arena, batch, mlc_value *);
+    for (int64_t i = 0; i < batch; i++) {
+        mlc_value *image = part(q, x, i * size, &in);
+        y[i] = image ? mlc_q_conv(q, image, w, bias, geo, &out) : NULL;
+        if (!y[i])
+            return NULL;
+    }
+    int64_t *index = MLC_NEW_ARRAY(q->arena, total, int64_t);
+    for (int64_t i = 0; i < total; i++)
+        index[i] = i;
+    return mlc_q_gather(q, y, (int)batch, index, 0, &all);
 }

@@ -1,7 +1,7 @@
 #ifndef MLC_OPS_SPATIAL_H
 #define MLC_OPS_SPATIAL_H
 
-#include "mlc/op.h"
+#include "mlc/quantize.h"
 #include "mlc/spatial.h"
 
 /* What Conv and the pools have in common: the window, from shapes and attributes. */
@@ -44,5 +44,9 @@ bool mlc_window_padded(const mlc_window *window, int64_t position, int64_t tap);
  */
 double mlc_window_convolve(const mlc_window *window, const mlc_tensor *x, double x_zero, const mlc_tensor *w,
                            double w_zero, int64_t batch, int64_t channel, int64_t position);
+
+/* A convolution with constant weights of `batch` images x [batch,C,in...]. */
+mlc_value *mlc_q_window_convolve(mlc_quant *q, const mlc_window *window, mlc_value *x, const mlc_tensor *w,
+                                 const double *bias, int64_t batch);
 
 #endif

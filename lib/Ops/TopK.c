@@ -25,7 +25,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
         return mlc_error_at(g->diag, node, "the %lld largest of shape %s are too many to sort", (long long)k,
                             mlc_shape_str(g->arena, &shape));
     shape.dim[axis] = k;
-    return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape) && mlc_infer_set(g, node, 1, MLC_INT64, &shape);
+    return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape) &&
+           mlc_infer_set(g, node, 1, MLC_INT64, &shape);
 }
 
 static bool largest(const mlc_node *node) {
@@ -92,7 +93,8 @@ static bool bind_ranks(mlc_quant *q, const mlc_node *node, int k, mlc_value **pa
  */
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     const mlc_shape *shape = &node->in[0]->shape;
-    mlc_axis_view from = mlc_view_axis(shape, mlc_axis(mlc_attr_int(node, "axis", -1), shape->rank)), to = from;
+    mlc_axis_view from = mlc_view_axis(shape, mlc_axis(mlc_attr_int(node, "axis", -1), shape->rank)),
+                  to = from;
     to.n = k_of(node, node->n_in > 1 ? node->in[1]->constant : NULL);
     int64_t groups = from.outer * from.inner, total = groups * from.n;
     if (to.n == 0)
@@ -117,12 +119,14 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     for (int64_t i = 0; i < total; i++)
         below = x->lo[i] < below ? x->lo[i] : below;
     if (__builtin_sub_overflow(below, 1, &below))
-        return mlc_error_at(q->diag, node, "the elements of '%s' may be too small", mlc_escape(node->in[0]->name));
+        return mlc_error_at(q->diag, node, "the elements of '%s' may be too small",
+                            mlc_escape(node->in[0]->name));
     mlc_value *taken = mlc_q_scalar(q, below), *iota = mlc_q_constant(q, position, &(mlc_shape){1, {from.n}});
     taken->scale = x->scale;
 
     double *err = x->err;
-    mlc_value **best = MLC_NEW_ARRAY(q->arena, to.n, mlc_value *), **at = MLC_NEW_ARRAY(q->arena, to.n, mlc_value *);
+    mlc_value **best = MLC_NEW_ARRAY(q->arena, to.n, mlc_value *),
+              **at = MLC_NEW_ARRAY(q->arena, to.n, mlc_value *);
     for (int64_t k = 0; k < to.n; k++) {
         best[k] = mlc_q_reduce(q, MLC_REDUCE_MAX, x, index, from.n, &column);
         at[k] = mlc_q_reduce(q, MLC_REDUCE_ARGMAX, x, index, from.n, &column);
@@ -141,13 +145,22 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return bind_ranks(q, node, 0, best, &to) && bind_ranks(q, node, 1, at, &to);
 }
 
-#define ROW(SINCE, UNTIL, N_IN, ...)                                                                              \
-    {                                                                                                             \
-        .domain = "", .name = "TopK", .since = SINCE, .until = UNTIL,                                             \
-        .doc = "The k largest elements along an axis, in order, and their positions.",                            \
-        .limits = "k must be a constant", .min_in = N_IN, .max_in = N_IN, .min_out = 2, .max_out = 2,             \
-        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, __VA_ARGS__, {0}}, .infer = infer, .eval = eval, \
-        .quantize = quantize,                                                                                     \
+#define ROW(SINCE, UNTIL, N_IN, ...)                                                   \
+    {                                                                                  \
+        .domain = "",                                                                  \
+        .name = "TopK",                                                                \
+        .since = SINCE,                                                                \
+        .until = UNTIL,                                                                \
+        .doc = "The k largest elements along an axis, in order, and their positions.", \
+        .limits = "k must be a constant",                                              \
+        .min_in = N_IN,                                                                \
+        .max_in = N_IN,                                                                \
+        .min_out = 2,                                                                  \
+        .max_out = 2,                                                                  \
+        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, __VA_ARGS__, {0}},    \
+        .infer = infer,                                                                \
+        .eval = eval,                                                                  \
+        .quantize = quantize,                                                          \
     }
 
 MLC_OPS(TopK, ROW(1, 9, 1, {"k", MLC_ATTR_INT}), ROW(10, 10, 2, {0}),

@@ -2,8 +2,7 @@
 
 #include "Elementwise.h"
 
-static bool infer_transpose(mlc_graph *g, mlc_node *node)
-{
+static bool infer_transpose(mlc_graph *g, mlc_node *node) {
     const mlc_shape *from = &node->in[0]->shape;
     int64_t n;
     const int64_t *perm = mlc_attr_ints(node, "perm", &n);
@@ -22,8 +21,7 @@ static bool infer_transpose(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static void eval_transpose(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_transpose(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     const mlc_shape *from = &in[0]->shape, *to = &out[0]->shape;
     int64_t strides[MLC_MAX_RANK], position[MLC_MAX_RANK], n;
     const int64_t *perm = mlc_attr_ints(node, "perm", &n);
@@ -38,7 +36,15 @@ static void eval_transpose(const mlc_node *node, const mlc_tensor *const *in, ml
     }
 }
 
-MLC_OPS(Transpose,
-        {.domain = "", .name = "Transpose", .since = 1, .doc = "Permutes the dimensions.", .min_in = 1, .max_in = 1,
-         .min_out = 1, .max_out = 1, .attrs = (const mlc_attr_spec[]){{"perm", MLC_ATTR_INTS}, {0}},
-         .infer = infer_transpose, .eval = eval_transpose, .quantize = mlc_quantize_move});
+MLC_OPS(Transpose, {.domain = "",
+                    .name = "Transpose",
+                    .since = 1,
+                    .doc = "Permutes the dimensions.",
+                    .min_in = 1,
+                    .max_in = 1,
+                    .min_out = 1,
+                    .max_out = 1,
+                    .attrs = (const mlc_attr_spec[]){{"perm", MLC_ATTR_INTS}, {0}},
+                    .infer = infer_transpose,
+                    .eval = eval_transpose,
+                    .quantize = mlc_quantize_move});

@@ -40,7 +40,8 @@ static bool infer_eye(mlc_graph *g, mlc_node *node) {
 
 static void eval_eye(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)in;
-    int64_t k = mlc_attr_int(node, "k", 0), columns = out[0]->shape.dim[1], n = mlc_shape_elements(&out[0]->shape);
+    int64_t k = mlc_attr_int(node, "k", 0), columns = out[0]->shape.dim[1],
+            n = mlc_shape_elements(&out[0]->shape);
     for (int64_t i = 0; i < n; i++) {
         bool one = i % columns - i / columns == k;
         if (mlc_dtype_is_float(out[0]->dtype))
@@ -51,11 +52,28 @@ static void eval_eye(const mlc_node *node, const mlc_tensor *const *in, mlc_tens
 }
 
 MLC_OPS(Trilu,
-        {.domain = "", .name = "Trilu", .since = 14, .doc = "The upper or lower triangle; 0 elsewhere.",
-         .limits = "the diagonal must be a constant", .min_in = 1, .max_in = 2, .min_out = 1, .max_out = 1,
-         .attrs = (const mlc_attr_spec[]){{"upper", MLC_ATTR_INT}, {0}}, .infer = infer_trilu, .eval = eval_trilu,
+        {.domain = "",
+         .name = "Trilu",
+         .since = 14,
+         .doc = "The upper or lower triangle; 0 elsewhere.",
+         .limits = "the diagonal must be a constant",
+         .min_in = 1,
+         .max_in = 2,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"upper", MLC_ATTR_INT}, {0}},
+         .infer = infer_trilu,
+         .eval = eval_trilu,
          .quantize = mlc_quantize_move},
-        {.domain = "", .name = "EyeLike", .since = 9, .doc = "1 on a diagonal, 0 elsewhere.", .min_in = 1,
-         .max_in = 1, .min_out = 1, .max_out = 1,
-         .attrs = (const mlc_attr_spec[]){{"dtype", MLC_ATTR_INT}, {"k", MLC_ATTR_INT}, {0}}, .infer = infer_eye,
-         .eval = eval_eye, .quantize = mlc_quantize_static});
+        {.domain = "",
+         .name = "EyeLike",
+         .since = 9,
+         .doc = "1 on a diagonal, 0 elsewhere.",
+         .min_in = 1,
+         .max_in = 1,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"dtype", MLC_ATTR_INT}, {"k", MLC_ATTR_INT}, {0}},
+         .infer = infer_eye,
+         .eval = eval_eye,
+         .quantize = mlc_quantize_static});

@@ -2,12 +2,11 @@
 
 #include "Elementwise.h"
 
-static bool infer_where(mlc_graph *g, mlc_node *node)
-{
+static bool infer_where(mlc_graph *g, mlc_node *node) {
     mlc_shape shape;
     if (node->in[0]->dtype != MLC_BOOL)
-        return mlc_error_at(g->diag, node, "input 0, '%s', is %s and must be bool", mlc_escape(node->in[0]->name),
-                            mlc_dtype_name(node->in[0]->dtype));
+        return mlc_error_at(g->diag, node, "input 0, '%s', is %s and must be bool",
+                            mlc_escape(node->in[0]->name), mlc_dtype_name(node->in[0]->dtype));
     if (!mlc_infer_same_dtype(g, node, 1, 2))
         return false;
     if (!mlc_shape_broadcast(&node->in[0]->shape, &node->in[1]->shape, &shape) ||
@@ -19,8 +18,7 @@ static bool infer_where(mlc_graph *g, mlc_node *node)
     return mlc_infer_set(g, node, 0, node->in[1]->dtype, &shape);
 }
 
-static void eval_where(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out)
-{
+static void eval_where(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     (void)node;
     int64_t n = mlc_shape_elements(&out[0]->shape);
     mlc_walk w;
@@ -32,13 +30,21 @@ static void eval_where(const mlc_node *node, const mlc_tensor *const *in, mlc_te
     }
 }
 
-static bool quantize_where(mlc_quant *q, const mlc_node *node)
-{
-    mlc_value *c = mlc_q_value(q, node->in[0]), *a = mlc_q_value(q, node->in[1]), *b = mlc_q_value(q, node->in[2]);
+static bool quantize_where(mlc_quant *q, const mlc_node *node) {
+    mlc_value *c = mlc_q_value(q, node->in[0]), *a = mlc_q_value(q, node->in[1]),
+              *b = mlc_q_value(q, node->in[2]);
     mlc_value *v = c && a && b ? mlc_q_where(q, c, a, b) : NULL;
     return v && mlc_q_bind(q, node->out[0], v);
 }
 
-MLC_OPS(Where, {.domain = "", .name = "Where", .since = 9, .doc = "Chooses between two tensors, element by element.",
-                .min_in = 3, .max_in = 3, .min_out = 1, .max_out = 1, .infer = infer_where, .eval = eval_where,
+MLC_OPS(Where, {.domain = "",
+                .name = "Where",
+                .since = 9,
+                .doc = "Chooses between two tensors, element by element.",
+                .min_in = 3,
+                .max_in = 3,
+                .min_out = 1,
+                .max_out = 1,
+                .infer = infer_where,
+                .eval = eval_where,
                 .quantize = quantize_where});

@@ -23,9 +23,17 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
     mlc_move_n(out[0], 0, in[0], 0, mlc_shape_elements(&out[0]->shape));
 }
 
-MLC_OPS(ZipMap, {.domain = "ai.onnx.ml", .name = "ZipMap", .since = 1,
-                 .doc = "Names the columns of a matrix; the result is the matrix.", .min_in = 1, .max_in = 1,
-                 .min_out = 1, .max_out = 1,
+MLC_OPS(ZipMap, {.domain = "ai.onnx.ml",
+                 .name = "ZipMap",
+                 .since = 1,
+                 .doc = "Names the columns of a matrix; the result is the matrix.",
+                 .min_in = 1,
+                 .max_in = 1,
+                 .min_out = 1,
+                 .max_out = 1,
                  .attrs = (const mlc_attr_spec[]){{"classlabels_strings", MLC_ATTR_STRINGS},
-                                                  {"classlabels_int64s", MLC_ATTR_INTS}, {0}},
-                 .infer = infer, .eval = eval, .quantize = mlc_quantize_reshape});
+                                                  {"classlabels_int64s", MLC_ATTR_INTS},
+                                                  {0}},
+                 .infer = infer,
+                 .eval = eval,
+                 .quantize = mlc_quantize_reshape});

@@ -189,6 +189,14 @@ static bool rewrite_nodes(mlc_quant *q) {
     return q->diag->errors == errors;
 }
 
+/* A made-up name gives way. */
+static void take_name(mlc_quant *q, mlc_value *v, const char *name) {
+    mlc_value *other = mlc_graph_find(q->to, name);
+    if (other == v || (other && !other->producer && !other->constant)) return; /* an input keeps its name */
+    if (other) mlc_graph_rename(q->to, other, mlc_arena_printf(q->arena, "%s.inner.%d", name, other->id));
+    mlc_graph_rename(q->to, v, name);
+}
+
 /* Every output is computed by a node of its own and carries the model's name. */
 static bool make_outputs(mlc_quant *q) {
     for (int k = 0; k < q->from->n_outputs; k++) {
@@ -214,8 +222,7 @@ static bool make_outputs(mlc_quant *q) {
             out->err = integer->err;
             integer = out;
         }
-        if (strcmp(integer->name, v->name) != 0 && !mlc_graph_find(q->to, v->name))
-            mlc_graph_rename(q->to, integer, v->name);
+        take_name(q, integer, v->name);
         integer->model_dtype = v->dtype;
         integer->dynamic_batch = v->dynamic_batch;
         mlc_graph_add_output(q->to, integer);

@@ -249,12 +249,6 @@ mlc_value *mlc_q_binary(mlc_quant *q, const char *op, mlc_value *a, mlc_value *b
     return mlc_q_node(q, op, in, 2, NULL, NULL, 0);
 }
 
-static void rename_output(mlc_quant *q, const mlc_value *v, mlc_value *integer) {
-    for (int k = 0; k < q->from->n_outputs; k++)
-        if (q->from->outputs[k] == v && integer->producer && !mlc_graph_find(q->to, v->name))
-            mlc_graph_rename(q->to, integer, v->name);
-}
-
 bool mlc_q_bind(mlc_quant *q, const mlc_value *v, mlc_value *integer) {
     if (!integer) return false;
     if (!mlc_shape_equal(&v->shape, &integer->shape)) {
@@ -263,7 +257,6 @@ bool mlc_q_bind(mlc_quant *q, const mlc_value *v, mlc_value *integer) {
     }
     if (!mlc_dtype_is_float(v->dtype) && integer->scale != 1) integer = mlc_q_rescale(q, integer, 1);
     if (!integer) return false;
-    rename_output(q, v, integer);
     q->map[v->id] = integer;
     return true;
 }

@@ -16,6 +16,7 @@ enum {
     PROBES = 16,          /* points per segment at which its error is measured */
     DIRECT_ENTRIES = 1024, /* up to so many different inputs the table is exact */
     SCAN = 4096,          /* points of the search for the bend */
+    TAIL_GAIN = 4,        /* by which tails must shrink the table's range */
 };
 
 /* Deviation from the tails, relative to the function's size, that ends them. */
@@ -33,14 +34,14 @@ static double value(const curve *c, double x) {
     return c->fn(x, c->user);
 }
 
-/* A slope worth continuing along: the secant at the end of the range, snapped to
- * the asymptotes that activations have. */
+/* The slope that the function has beyond the end of the range, of those that
+ * activations have; NAN when it is none of them. */
 static double end_slope(const curve *c, double x, double inward) {
     double s = (value(c, x + inward) - value(c, x)) / inward;
     static const double usual[] = {0, 1, -1};
     for (int i = 0; i < 3; i++)
-        if (fabs(s - usual[i]) < 1e-6) return usual[i];
-    return s;
+        if (fabs(s - usual[i]) < 1e-3) return usual[i];
+    return NAN;
 }
 
 /* How far from `end` (towards `other`) the straight line stays within tolerance. */
@@ -70,8 +71,13 @@ static void find_bend(curve *c) {
     if (!(reach > 0)) return;
     c->left = end_slope(c, c->lo, reach);
     c->right = end_slope(c, c->hi, -reach);
-    c->a = tail_end(c, c->lo, c->hi, c->left, tolerance);
-    c->b = tail_end(c, c->hi, c->a, c->right, tolerance);
+    if (!isnan(c->left)) c->a = tail_end(c, c->lo, c->hi, c->left, tolerance);
+    if (!isnan(c->right)) c->b = tail_end(c, c->hi, c->a, c->right, tolerance);
+    /* Tails cost instructions: not for a range that the table covers well anyway. */
+    if (c->b - c->a > (c->hi - c->lo) / TAIL_GAIN) {
+        c->a = c->lo;
+        c->b = c->hi;
+    }
     if (c->b < c->a) c->b = c->a;
 }
 

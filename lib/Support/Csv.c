@@ -17,21 +17,20 @@ typedef struct table {
     FILE *file;
     struct csv_parser parser;
     bool has_parser;
-    locale_t locale;   /* "C": decimal points whatever the user's locale */
-    double *x;         /* malloc'ed elements */
+    locale_t locale; /* "C": decimal points whatever the user's locale */
+    double *x;       /* malloc'ed elements */
     size_t n, cap;
     int64_t rows, columns;
-    int64_t field;     /* in the current row */
-    int64_t line;      /* rows read, header included */
-    char *names;       /* malloc'ed fields of the first row, each ended by 0 */
+    int64_t field; /* in the current row */
+    int64_t line;  /* rows read, header included */
+    char *names;   /* malloc'ed fields of the first row, each ended by 0 */
     size_t names_size;
-    bool header;       /* the first row has names */
-    int64_t n_names;   /* fields of the first row that are not numbers */
+    bool header;     /* the first row has names */
+    int64_t n_names; /* fields of the first row that are not numbers */
     bool failed;
 } table;
 
-static void release(void *object)
-{
+static void release(void *object) {
     table *t = object;
     if (t->file)
         fclose(t->file);
@@ -46,15 +45,13 @@ static void release(void *object)
 
 #define FAIL(t, ...) ((t)->failed = true, mlc_error((t)->diag, __VA_ARGS__))
 
-static bool parse_number(const table *t, const char *text, double *x)
-{
+static bool parse_number(const table *t, const char *text, double *x) {
     char *end;
     *x = strtod_l(text, &end, t->locale);
     return *text && *end == '\0';
 }
 
-static void append_number(table *t, double x)
-{
+static void append_number(table *t, double x) {
     if (t->n == (size_t)MLC_MAX_ELEMENTS) {
         FAIL(t, "%s: more than %lld numbers", mlc_escape(t->path), (long long)MLC_MAX_ELEMENTS);
         return;
@@ -73,8 +70,7 @@ static void append_number(table *t, double x)
 }
 
 /* The first row is kept as text, until it is known whether it is a header. */
-static void append_name(table *t, const char *text, size_t length)
-{
+static void append_name(table *t, const char *text, size_t length) {
     char *grown = realloc(t->names, t->names_size + length + 1);
     if (!grown) {
         FAIL(t, "%s: out of memory", mlc_escape(t->path));
@@ -86,8 +82,7 @@ static void append_name(table *t, const char *text, size_t length)
     t->names_size += length + 1;
 }
 
-static void take_field(void *field, size_t length, void *user)
-{
+static void take_field(void *field, size_t length, void *user) {
     table *t = user;
     const char *text = field ? field : "";
     double x = 0;
@@ -104,15 +99,14 @@ static void take_field(void *field, size_t length, void *user)
         append_name(t, text, length);
         t->n_names += !number;
     } else if (!number) {
-        FAIL(t, "%s: row %lld, column %lld: '%s' is not a number", mlc_escape(t->path), (long long)t->line + 1,
-             (long long)t->field, mlc_escape(text));
+        FAIL(t, "%s: row %lld, column %lld: '%s' is not a number", mlc_escape(t->path),
+             (long long)t->line + 1, (long long)t->field, mlc_escape(text));
     }
     if (!t->failed)
         append_number(t, x);
 }
 
-static void take_row(int terminator, void *user)
-{
+static void take_row(int terminator, void *user) {
     table *t = user;
     (void)terminator;
     if (t->failed)
@@ -132,8 +126,7 @@ static void take_row(int terminator, void *user)
     t->field = 0;
 }
 
-static bool parse(table *t)
-{
+static bool parse(table *t) {
     char buffer[1 << 16];
     t->file = fopen(t->path, "rbe");
     if (!t->file)
@@ -160,8 +153,8 @@ static bool parse(table *t)
     return !t->failed;
 }
 
-const mlc_tensor *mlc_csv_read(mlc_arena *arena, mlc_diag *diag, const char *path, const char *const **header)
-{
+const mlc_tensor *mlc_csv_read(mlc_arena *arena, mlc_diag *diag, const char *path,
+                               const char *const **header) {
     table *t = MLC_NEW(arena, table);
     *t = (table){.arena = arena, .diag = diag, .path = path};
     mlc_arena_defer(arena, release, t);

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *mlc_npy_prefix(const uint8_t *prefix, size_t *begin, size_t *length)
-{
+const char *mlc_npy_prefix(const uint8_t *prefix, size_t *begin, size_t *length) {
     if (memcmp(prefix, "\x93NUMPY", 6) != 0)
         return "not in .npy format";
     if (prefix[6] < 1 || prefix[6] > 3)
@@ -25,14 +24,12 @@ typedef struct cursor {
     const char *p, *end;
 } cursor;
 
-static void skip_space(cursor *c)
-{
+static void skip_space(cursor *c) {
     while (c->p < c->end && isspace((unsigned char)*c->p))
         c->p++;
 }
 
-static bool accept(cursor *c, const char *token)
-{
+static bool accept(cursor *c, const char *token) {
     size_t n = strlen(token);
     skip_space(c);
     if ((size_t)(c->end - c->p) < n || memcmp(c->p, token, n) != 0)
@@ -41,8 +38,7 @@ static bool accept(cursor *c, const char *token)
     return true;
 }
 
-static bool read_string(cursor *c, char *out, size_t size)
-{
+static bool read_string(cursor *c, char *out, size_t size) {
     size_t n = 0;
     skip_space(c);
     if (c->p == c->end || (*c->p != '\'' && *c->p != '"'))
@@ -54,8 +50,7 @@ static bool read_string(cursor *c, char *out, size_t size)
     return c->p < c->end && *c->p++ == quote;
 }
 
-static bool read_number(cursor *c, int64_t *out)
-{
+static bool read_number(cursor *c, int64_t *out) {
     skip_space(c);
     const char *start = c->p;
     int64_t x = 0;
@@ -66,8 +61,7 @@ static bool read_number(cursor *c, int64_t *out)
     return c->p > start;
 }
 
-static const char *read_shape(cursor *c, mlc_shape *shape)
-{
+static const char *read_shape(cursor *c, mlc_shape *shape) {
     *shape = (mlc_shape){0};
     int64_t elements = 1;
     if (!accept(c, "("))
@@ -88,16 +82,15 @@ static const char *read_shape(cursor *c, mlc_shape *shape)
     return NULL;
 }
 
-static mlc_dtype find_dtype(char kind, int size)
-{
+static mlc_dtype find_dtype(char kind, int size) {
     static const struct {
         char kind;
         int size;
         mlc_dtype dtype;
     } types[] = {
-        {'b', 1, MLC_BOOL},   {'i', 1, MLC_INT8},    {'i', 2, MLC_INT16},  {'i', 4, MLC_INT32}, {'i', 8, MLC_INT64},
-        {'u', 1, MLC_UINT8},  {'u', 2, MLC_UINT16},  {'u', 4, MLC_UINT32}, {'u', 8, MLC_UINT64},
-        {'f', 2, MLC_FLOAT16}, {'f', 4, MLC_FLOAT},  {'f', 8, MLC_DOUBLE},
+        {'b', 1, MLC_BOOL},   {'i', 1, MLC_INT8},    {'i', 2, MLC_INT16},  {'i', 4, MLC_INT32},
+        {'i', 8, MLC_INT64},  {'u', 1, MLC_UINT8},   {'u', 2, MLC_UINT16}, {'u', 4, MLC_UINT32},
+        {'u', 8, MLC_UINT64}, {'f', 2, MLC_FLOAT16}, {'f', 4, MLC_FLOAT},  {'f', 8, MLC_DOUBLE},
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (types[i].kind == kind && types[i].size == size)
@@ -105,8 +98,7 @@ static mlc_dtype find_dtype(char kind, int size)
     return kind == 'S' || kind == 'U' ? MLC_STRING : MLC_UNDEFINED;
 }
 
-static const char *read_type(cursor *c, mlc_npy *npy)
-{
+static const char *read_type(cursor *c, mlc_npy *npy) {
     enum { MAX_STRING = 1 << 16 };
     char text[32], *end;
     if (!read_string(c, text, sizeof text))
@@ -124,8 +116,7 @@ static const char *read_type(cursor *c, mlc_npy *npy)
     return npy->dtype ? NULL : "its type is not supported (only numbers, bool and strings can be read)";
 }
 
-const char *mlc_npy_header(const char *text, size_t length, mlc_npy *npy)
-{
+const char *mlc_npy_header(const char *text, size_t length, mlc_npy *npy) {
     cursor c = {text, text + length};
     bool has_type = false, has_order = false, has_shape = false;
     *npy = (mlc_npy){0};
@@ -157,8 +148,7 @@ const char *mlc_npy_header(const char *text, size_t length, mlc_npy *npy)
 
 /* --- elements --- */
 
-static size_t put_utf8(char *to, uint32_t c)
-{
+static size_t put_utf8(char *to, uint32_t c) {
     if (c < 0x80) {
         to[0] = (char)c;
         return 1;
@@ -171,8 +161,7 @@ static size_t put_utf8(char *to, uint32_t c)
 }
 
 /* Strings are padded with zeros. NULL: not a string. */
-static const char *decode_string(mlc_arena *arena, const mlc_npy *npy, const uint8_t *p)
-{
+static const char *decode_string(mlc_arena *arena, const mlc_npy *npy, const uint8_t *p) {
     if (npy->kind == 'S')
         return mlc_arena_strndup(arena, (const char *)p, strnlen((const char *)p, (size_t)npy->size));
     char *s = mlc_arena_alloc(arena, (size_t)npy->size + 1);
@@ -189,8 +178,7 @@ static const char *decode_string(mlc_arena *arena, const mlc_npy *npy, const uin
 }
 
 /* Where element i of the file belongs in row-major order. */
-static int64_t place(const mlc_npy *npy, int64_t i)
-{
+static int64_t place(const mlc_npy *npy, int64_t i) {
     if (!npy->fortran)
         return i;
     int64_t strides[MLC_MAX_RANK], at = 0;
@@ -202,8 +190,7 @@ static int64_t place(const mlc_npy *npy, int64_t i)
     return at;
 }
 
-const char *mlc_npy_decode(mlc_arena *arena, const mlc_npy *npy, const uint8_t *data, mlc_tensor **out)
-{
+const char *mlc_npy_decode(mlc_arena *arena, const mlc_npy *npy, const uint8_t *data, mlc_tensor **out) {
     mlc_tensor *t = *out = mlc_tensor_create(arena, npy->dtype, &npy->shape);
     int64_t n = mlc_shape_elements(&npy->shape);
     for (int64_t i = 0; i < n; i++) {
@@ -241,8 +228,7 @@ const char *mlc_npy_decode(mlc_arena *arena, const mlc_npy *npy, const uint8_t *
 
 /* Code points of a UTF-8 string; bytes that are not UTF-8 stand for themselves.
  * `to` may be NULL. */
-static size_t get_utf32(const char *s, uint8_t *to)
-{
+static size_t get_utf32(const char *s, uint8_t *to) {
     size_t n = 0;
     for (const unsigned char *p = (const unsigned char *)s; *p; n++) {
         uint32_t c = *p++;
@@ -266,8 +252,7 @@ typedef struct layout {
     size_t size; /* bytes of an element */
 } layout;
 
-static layout layout_of(const mlc_tensor *t, int64_t n)
-{
+static layout layout_of(const mlc_tensor *t, int64_t n) {
     layout l = {.size = 1};
     int64_t lo, hi;
     if (t->dtype == MLC_STRING) {
@@ -291,8 +276,7 @@ static layout layout_of(const mlc_tensor *t, int64_t n)
     return l;
 }
 
-static uint64_t element_bits(const mlc_tensor *t, int64_t i, size_t size)
-{
+static uint64_t element_bits(const mlc_tensor *t, int64_t i, size_t size) {
     if (!mlc_dtype_is_float(t->dtype))
         return (uint64_t)t->i[i];
     if (size == 8) {
@@ -306,16 +290,15 @@ static uint64_t element_bits(const mlc_tensor *t, int64_t i, size_t size)
     return bits;
 }
 
-uint8_t *mlc_npy_encode(mlc_arena *arena, const mlc_tensor *t, size_t *size)
-{
+uint8_t *mlc_npy_encode(mlc_arena *arena, const mlc_tensor *t, size_t *size) {
     int64_t n = mlc_shape_elements(&t->shape);
     layout l = layout_of(t, n);
     const char *dims = "";
     for (int k = 0; k < t->shape.rank; k++)
         dims = mlc_arena_printf(arena, "%s%lld,%s", dims, (long long)t->shape.dim[k],
                                 k + 1 < t->shape.rank ? " " : "");
-    const char *dict = mlc_arena_printf(arena, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", l.type,
-                                        dims);
+    const char *dict =
+        mlc_arena_printf(arena, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", l.type, dims);
     /* The elements begin at a multiple of 64; the padding ends with a newline. */
     enum { PREFIX = 10, ALIGNMENT = 64 };
     size_t begin = (PREFIX + strlen(dict) + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;

@@ -7,10 +7,10 @@
 
 /* The .npy format: magic, version, a Python dict as text, the elements. */
 typedef struct mlc_npy {
-    char kind;      /* b i u f S U, as NumPy has it */
-    int size;       /* bytes of an element */
+    char kind; /* b i u f S U, as NumPy has it */
+    int size;  /* bytes of an element */
     bool big_endian;
-    bool fortran;   /* first index fastest */
+    bool fortran; /* first index fastest */
     mlc_dtype dtype;
     mlc_shape shape;
 } mlc_npy;

@@ -23,11 +23,10 @@ typedef struct reader {
     zip_t *zip;
     zip_file_t *entry; /* of the archive; NULL for a plain .npy */
     FILE *file;
-    uint8_t *data;     /* elements of the current array */
+    uint8_t *data; /* elements of the current array */
 } reader;
 
-static void close_entry(reader *r)
-{
+static void close_entry(reader *r) {
     if (r->entry)
         zip_fclose(r->entry);
     free(r->data);
@@ -35,8 +34,7 @@ static void close_entry(reader *r)
     r->data = NULL;
 }
 
-static void release(void *object)
-{
+static void release(void *object) {
     reader *r = object;
     close_entry(r);
     if (r->zip)
@@ -47,8 +45,7 @@ static void release(void *object)
     r->file = NULL;
 }
 
-static reader *begin(mlc_arena *arena, mlc_diag *diag, const char *path)
-{
+static reader *begin(mlc_arena *arena, mlc_diag *diag, const char *path) {
     reader *r = MLC_NEW(arena, reader);
     r->arena = arena;
     r->diag = diag;
@@ -57,28 +54,25 @@ static reader *begin(mlc_arena *arena, mlc_diag *diag, const char *path)
     return r;
 }
 
-static bool fail(const reader *r, const char *array, const char *problem)
-{
-    return mlc_error(r->diag, "%s: array '%s' cannot be read: %s", mlc_escape(r->path), mlc_escape(array), problem);
+static bool fail(const reader *r, const char *array, const char *problem) {
+    return mlc_error(r->diag, "%s: array '%s' cannot be read: %s", mlc_escape(r->path), mlc_escape(array),
+                     problem);
 }
 
-static bool read_bytes(reader *r, void *to, size_t size)
-{
+static bool read_bytes(reader *r, void *to, size_t size) {
     if (r->entry)
         return zip_fread(r->entry, to, size) == (zip_int64_t)size;
     return fread(to, 1, size, r->file) == size;
 }
 
 /* Also where libzip compares the checksum. */
-static bool at_end(reader *r)
-{
+static bool at_end(reader *r) {
     uint8_t more;
     return r->entry ? zip_fread(r->entry, &more, 1) == 0 : fgetc(r->file) == EOF;
 }
 
 /* One array from the current entry or file. */
-static const mlc_tensor *read_array(reader *r, const char *name)
-{
+static const mlc_tensor *read_array(reader *r, const char *name) {
     uint8_t prefix[MLC_NPY_PREFIX];
     size_t at, length;
     if (!read_bytes(r, prefix, sizeof prefix)) {
@@ -142,14 +136,12 @@ static const mlc_tensor *read_array(reader *r, const char *name)
 }
 
 /* "x.npy" holds the array "x". */
-static const char *array_name(mlc_arena *arena, const char *member)
-{
+static const char *array_name(mlc_arena *arena, const char *member) {
     size_t n = strlen(member);
     return mlc_arena_strndup(arena, member, n > 4 && strcmp(member + n - 4, ".npy") == 0 ? n - 4 : n);
 }
 
-static const mlc_arrays *read_archive(reader *r)
-{
+static const mlc_arrays *read_archive(reader *r) {
     zip_int64_t n = zip_get_num_entries(r->zip, 0);
     if (n > MAX_ARRAYS) {
         mlc_error(r->diag, "%s: more than %d arrays", mlc_escape(r->path), MAX_ARRAYS);
@@ -174,8 +166,7 @@ static const mlc_arrays *read_archive(reader *r)
     return arrays;
 }
 
-static const mlc_arrays *read_plain(reader *r)
-{
+static const mlc_arrays *read_plain(reader *r) {
     mlc_array *array = MLC_NEW(r->arena, mlc_array);
     *array = (mlc_array){"", read_array(r, "")};
     mlc_arrays *arrays = MLC_NEW(r->arena, mlc_arrays);
@@ -183,8 +174,7 @@ static const mlc_arrays *read_plain(reader *r)
     return array->tensor ? arrays : NULL;
 }
 
-static const mlc_arrays *read_file(reader *r)
-{
+static const mlc_arrays *read_file(reader *r) {
     char magic[6] = "";
     r->file = fopen(r->path, "rbe");
     if (!r->file) {
@@ -209,16 +199,14 @@ static const mlc_arrays *read_file(reader *r)
     return NULL;
 }
 
-const mlc_arrays *mlc_npz_read(mlc_arena *arena, mlc_diag *diag, const char *path)
-{
+const mlc_arrays *mlc_npz_read(mlc_arena *arena, mlc_diag *diag, const char *path) {
     reader *r = begin(arena, diag, path);
     const mlc_arrays *arrays = read_file(r);
     release(r);
     return arrays;
 }
 
-const mlc_tensor *mlc_arrays_find(const mlc_arrays *arrays, const char *name)
-{
+const mlc_tensor *mlc_arrays_find(const mlc_arrays *arrays, const char *name) {
     for (int k = 0; k < arrays->n; k++)
         if (strcmp(arrays->array[k].name, name) == 0)
             return arrays->array[k].tensor;
@@ -227,8 +215,7 @@ const mlc_tensor *mlc_arrays_find(const mlc_arrays *arrays, const char *name)
 
 /* --- writing --- */
 
-static bool add_array(reader *r, const mlc_array *array)
-{
+static bool add_array(reader *r, const mlc_array *array) {
     /* A fixed time, the earliest that zip archives have, on any day and in any zone. */
     static const struct tm epoch = {.tm_year = 80, .tm_mday = 1, .tm_isdst = -1};
     size_t size;
@@ -248,8 +235,7 @@ static bool add_array(reader *r, const mlc_array *array)
            zip_file_set_mtime(r->zip, (zip_uint64_t)k, when, 0) == 0;
 }
 
-bool mlc_npz_write(mlc_arena *arena, mlc_diag *diag, const char *path, const mlc_array *array, int n)
-{
+bool mlc_npz_write(mlc_arena *arena, mlc_diag *diag, const char *path, const mlc_array *array, int n) {
     reader *r = begin(arena, diag, path);
     int code = 0;
     r->zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);

@@ -93,11 +93,15 @@ static inline ref_host *ref_find_host(ref_host *hosts, int *n, uint32_t addr, ui
     return h;
 }
 
-static inline void ref_init(reference *r)
+static inline void ref_free(reference *r)
 {
     free(r->flows);
     free(r->sources);
     free(r->destinations);
+}
+
+static inline void ref_init(reference *r)
+{
     *r = (reference){.flows = calloc(REF_MAX_STATES, sizeof(ref_flow)),
                      .sources = calloc(REF_MAX_STATES, sizeof(ref_host)),
                      .destinations = calloc(REF_MAX_STATES, sizeof(ref_host))};

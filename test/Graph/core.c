@@ -15,12 +15,12 @@
 
 static int failures;
 
-#define EXPECT(condition)                                                                                    \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            printf("%s:%d: %s\n", __FILE__, __LINE__, #condition);                                           \
-            failures++;                                                                                      \
-        }                                                                                                    \
+#define EXPECT(condition)                                          \
+    do {                                                           \
+        if (!(condition)) {                                        \
+            printf("%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            failures++;                                            \
+        }                                                          \
     } while (0)
 
 static char log_text[4096];
@@ -143,7 +143,8 @@ static void test_dtypes(void) {
     int64_t lo, hi;
     mlc_dtype_range(MLC_INT4, &lo, &hi);
     EXPECT(lo == -8 && hi == 7);
-    EXPECT(mlc_dtype_is_integer(MLC_BOOL) && !mlc_dtype_is_integer(MLC_STRING) && !mlc_dtype_is_float(MLC_INT8));
+    EXPECT(mlc_dtype_is_integer(MLC_BOOL) && !mlc_dtype_is_integer(MLC_STRING) &&
+           !mlc_dtype_is_float(MLC_INT8));
 }
 
 static void test_shapes(mlc_arena *arena) {

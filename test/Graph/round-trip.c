@@ -62,7 +62,8 @@ static bool try_one(const mlc_op *op, uint64_t seed, int *failures) {
             mlc_graph_add_output(g, out);
         const char *wrong = check(g, arena);
         if (wrong && ++*failures < 10)
-            printf("%s, seed %llu: %s\n%s\n", op->name, (unsigned long long)seed, wrong, mlc_graph_print(g, arena));
+            printf("%s, seed %llu: %s\n%s\n", op->name, (unsigned long long)seed, wrong,
+                   mlc_graph_print(g, arena));
     }
     mlc_arena_destroy(arena);
     return usable;

@@ -26,8 +26,7 @@ typedef struct instance {
 
 static int failures;
 
-static void fail(const instance *t, const char *what, int64_t element)
-{
+static void fail(const instance *t, const char *what, int64_t element) {
     if (failures++ > 20)
         return;
     printf("%s: %s, element %" PRId64 "\n%s", t->node->op->name, what, element,
@@ -41,20 +40,17 @@ static void fail(const instance *t, const char *what, int64_t element)
     printf("result %" PRId64 "\n", t->out[element]);
 }
 
-static void quiet(void *user, mlc_severity severity, const char *line)
-{
+static void quiet(void *user, mlc_severity severity, const char *line) {
     (void)user, (void)severity, (void)line;
 }
 
 /* One number of input k for each way of drawing them: at the ends, or anywhere. */
-static int64_t draw(mlc_rng *rng, int way, int64_t lo, int64_t hi)
-{
+static int64_t draw(mlc_rng *rng, int way, int64_t lo, int64_t hi) {
     int64_t which = way < 2 ? way : mlc_rng_range(rng, 0, way % 2 ? 1 : 3);
     return which == 0 ? lo : which == 1 ? hi : mlc_rng_range(rng, lo, hi);
 }
 
-static void evaluate(instance *t)
-{
+static void evaluate(instance *t) {
     t->node->op->eval_int(t->node, (const int64_t *const *)t->in, t->out);
     const mlc_value *out = t->node->out[0];
     for (int64_t i = 0; i < t->n_out; i++) {
@@ -67,8 +63,7 @@ static void evaluate(instance *t)
     }
 }
 
-static void prepare(instance *t)
-{
+static void prepare(instance *t) {
     mlc_arena *arena = t->g->arena;
     const mlc_node *node = t->node;
     if (node->n_in > MAX_INPUTS)
@@ -92,8 +87,7 @@ static void prepare(instance *t)
     }
 }
 
-static void sample(instance *t, mlc_rng *rng)
-{
+static void sample(instance *t, mlc_rng *rng) {
     for (int way = 0; way < VECTORS; way++) {
         for (int k = 0; k < t->node->n_in; k++) {
             const mlc_value *v = t->node->in[k];
@@ -107,8 +101,7 @@ static void sample(instance *t, mlc_rng *rng)
 }
 
 /* Goes to the next combination of inputs, like an odometer. */
-static bool next(instance *t)
-{
+static bool next(instance *t) {
     for (int k = 0; k < t->node->n_in; k++) {
         const mlc_value *v = t->node->in[k];
         bool seen = v->constant != NULL;
@@ -126,13 +119,12 @@ static bool next(instance *t)
 }
 
 /* Tries all inputs where they are few. Returns whether it did. */
-static bool exhaust(instance *t)
-{
+static bool exhaust(instance *t) {
     double space = 1;
     for (int k = 0; k < t->node->n_in; k++) {
         const mlc_value *v = t->node->in[k];
         for (int64_t i = 0; !v->constant && i < mlc_shape_elements(&v->shape); i++) {
-            space *= (double)v->hi[i] - (double)v->lo[i] + 1;
+            space *= (double)((uint64_t)v->hi[i] - (uint64_t)v->lo[i]) + 1;
             t->in[k][i] = v->lo[i];
         }
     }
@@ -145,8 +137,7 @@ static bool exhaust(instance *t)
 }
 
 /* Intervals of all other ops are exact. */
-static bool may_be_loose(const char *op)
-{
+static bool may_be_loose(const char *op) {
     static const char *const loose[] = {"ArgMax", "BitAnd", "BitOr", "BitXor"};
     for (size_t i = 0; i < sizeof loose / sizeof loose[0]; i++)
         if (!strcmp(loose[i], op))
@@ -154,8 +145,7 @@ static bool may_be_loose(const char *op)
     return false;
 }
 
-static void check_tight(const instance *t)
-{
+static void check_tight(const instance *t) {
     const mlc_value *out = t->node->out[0];
     for (int64_t i = 0; i < t->n_out; i++)
         if (t->seen_lo[i] != out->lo[i] || t->seen_hi[i] != out->hi[i])
@@ -163,8 +153,7 @@ static void check_tight(const instance *t)
 }
 
 /* Intervals that the generator did not choose: refused with a diagnostic, or sound. */
-static void disturb(instance *t, mlc_rng *rng)
-{
+static void disturb(instance *t, mlc_rng *rng) {
     mlc_diag diag = {.sink = quiet};
     t->g->diag = &diag;
     mlc_value *v = t->node->in[mlc_rng_range(rng, 0, t->node->n_in - 1)];
@@ -182,16 +171,14 @@ static void disturb(instance *t, mlc_rng *rng)
         fail(t, "refused without a diagnostic", i);
 }
 
-static bool sound_reads(const mlc_node *node)
-{
+static bool sound_reads(const mlc_node *node) {
     for (int k = 0; k < node->n_in; k++)
         if (node->op->reads && node->op->reads(node, k) < 1)
             return false;
     return !node->op->cost || node->op->cost(node) > 0;
 }
 
-static void test_op(const mlc_op *op, long seeds, long first)
-{
+static void test_op(const mlc_op *op, long seeds, long first) {
     long exhausted = 0, disturbed = 0;
     for (long seed = first; seed < first + seeds; seed++) {
         mlc_diag diag = {0};
@@ -218,11 +205,11 @@ static void test_op(const mlc_op *op, long seeds, long first)
             disturb(&t, &rng);
         mlc_arena_destroy(arena);
     }
-    printf("%-10s %ld instances, %ld of them on all inputs, %ld disturbed\n", op->name, seeds, exhausted, disturbed);
+    printf("%-10s %ld instances, %ld of them on all inputs, %ld disturbed\n", op->name, seeds, exhausted,
+           disturbed);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     long seeds = argc > 1 ? strtol(argv[1], NULL, 10) : 300, first = argc > 2 ? strtol(argv[2], NULL, 10) : 1;
     int n, tested = 0;
     const mlc_op *const *ops = mlc_ops(&n);

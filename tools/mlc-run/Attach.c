@@ -44,24 +44,29 @@ static bool explain_link(mlc_run *run, const attach_options *o, int err) {
     switch (-err) {
     case EBUSY:
     case EEXIST:
-        return mlc_error(&run->diag, "%s: another XDP program is attached; see mlc-run list or ip link show %s", device,
+        return mlc_error(&run->diag,
+                         "%s: another XDP program is attached; see mlc-run list or ip link show %s", device,
                          device);
     case EPERM:
-        return mlc_error(&run->diag, "%s: %s: %s", device, mlc_errno(err),
-                         mlc_missing_capability(BPF_PROG_TYPE_XDP)
-                             ? mlc_arena_printf(run->arena, "%s is missing", mlc_missing_capability(BPF_PROG_TYPE_XDP))
-                             : "the network namespace belongs to another user namespace");
+        return mlc_error(
+            &run->diag, "%s: %s: %s", device, mlc_errno(err),
+            mlc_missing_capability(BPF_PROG_TYPE_XDP)
+                ? mlc_arena_printf(run->arena, "%s is missing", mlc_missing_capability(BPF_PROG_TYPE_XDP))
+                : "the network namespace belongs to another user namespace");
     case EOPNOTSUPP:
         return mlc_error(&run->diag, "%s: its driver does not run XDP programs; use --mode=generic", device);
     default:
         mlc_error(&run->diag, "%s: attaching in %s mode: %s", device, o->mode, mlc_errno(err));
-        return mlc_note(&run->diag, "drivers refuse large MTUs, LRO and too few queues in native mode; try --mode=generic");
+        return mlc_note(
+            &run->diag,
+            "drivers refuse large MTUs, LRO and too few queues in native mode; try --mode=generic");
     }
 }
 
 /* Link, generation and state; everything is undone when a step fails. */
 static bool attach_program(mlc_run *run, const attach_options *o, const mlc_object *object,
-                           const struct bpf_program *program, unsigned ifindex, const char *dir, const char **mode) {
+                           const struct bpf_program *program, unsigned ifindex, const char *dir,
+                           const char **mode) {
     const char *generation;
     int link = create_link(bpf_program__fd(program), ifindex, o->mode, mode);
     if (link < 0)
@@ -77,13 +82,15 @@ static bool attach_program(mlc_run *run, const attach_options *o, const mlc_obje
 
 static void report(const attach_options *o, const char *mode, const struct bpf_program *program) {
     if (o->json)
-        mlc_print_json(json_pack("{s:s,s:s,s:s,s:s}", "name", o->name, "device", mlc_escape(o->device), "mode", mode,
-                                 "program", mlc_escape(bpf_program__name(program))));
+        mlc_print_json(json_pack("{s:s,s:s,s:s,s:s}", "name", o->name, "device", mlc_escape(o->device),
+                                 "mode", mode, "program", mlc_escape(bpf_program__name(program))));
     else
-        printf("%s: %s on %s, %s mode\n", o->name, mlc_escape(bpf_program__name(program)), mlc_escape(o->device), mode);
+        printf("%s: %s on %s, %s mode\n", o->name, mlc_escape(bpf_program__name(program)),
+               mlc_escape(o->device), mode);
     if (!o->json && !strcmp(mode, "generic") && !strcmp(o->mode, "auto"))
-        printf("generic mode is several times slower than native; the driver of %s does not take XDP programs\n",
-               mlc_escape(o->device));
+        printf(
+            "generic mode is several times slower than native; the driver of %s does not take XDP programs\n",
+            mlc_escape(o->device));
 }
 
 static bool claim_name(mlc_run *run, const attach_options *o, const char **dir) {
@@ -94,8 +101,10 @@ static bool claim_name(mlc_run *run, const attach_options *o, const char **dir) 
         return false;
     *dir = mlc_pin_path(run, o->bpffs, o->name, NULL);
     if (!access(mlc_pin_path(run, o->bpffs, o->name, "link"), F_OK))
-        return mlc_error(&run->diag, "'%s' is attached already; replace it with mlc-run swap %s %s, or choose another "
-                         "--name", o->name, o->name, mlc_escape(o->path));
+        return mlc_error(&run->diag,
+                         "'%s' is attached already; replace it with mlc-run swap %s %s, or choose another "
+                         "--name",
+                         o->name, o->name, mlc_escape(o->path));
     if (!mlc_unpin(run, *dir))
         return false;
     return !mkdir(*dir, 0755) || mlc_error(&run->diag, "%s: %s", mlc_escape(*dir), mlc_errno(errno));
@@ -105,7 +114,8 @@ static bool attach(mlc_run *run, const attach_options *o) {
     const char *dir = "", *mode = "";
     unsigned ifindex = if_nametoindex(o->device);
     if (!ifindex)
-        return mlc_error(&run->diag, "no network device '%s' in this network namespace", mlc_escape(o->device));
+        return mlc_error(&run->diag, "no network device '%s' in this network namespace",
+                         mlc_escape(o->device));
     mlc_object object;
     if (!mlc_object_open(run, o->path, &object))
         return false;
@@ -179,12 +189,15 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 bool mlc_command_attach(mlc_run *run, int argc, char **argv) {
     static const struct argp_option options[] = {
         {"dev", KEY_DEV, "IFACE", 0, "The network device", 0},
-        {"mode", KEY_MODE, "MODE", 0, "native (in the driver), generic (in the network stack, slower) or auto, which "
-         "tries both in this order (default: auto)", 0},
-        {"name", KEY_NAME, "NAME", 0, "What the other commands call it (default: the device's name, with _ for dots)", 0},
-        {"program", KEY_PROGRAM, "NAME", 0, "The XDP program, where the object has several", 0},
-        {"allow-interpreter", KEY_INTERPRETER, NULL, 0, "Attach even when the kernel's JIT did not compile the program",
+        {"mode", KEY_MODE, "MODE", 0,
+         "native (in the driver), generic (in the network stack, slower) or auto, which "
+         "tries both in this order (default: auto)",
          0},
+        {"name", KEY_NAME, "NAME", 0,
+         "What the other commands call it (default: the device's name, with _ for dots)", 0},
+        {"program", KEY_PROGRAM, "NAME", 0, "The XDP program, where the object has several", 0},
+        {"allow-interpreter", KEY_INTERPRETER, NULL, 0,
+         "Attach even when the kernel's JIT did not compile the program", 0},
         {"bpffs", KEY_BPFFS, "DIR", 0, "The BPF file system to pin in (default: " MLC_BPFFS ")", 0},
         MLC_OPTION_JSON,
         {0},
@@ -194,7 +207,8 @@ bool mlc_command_attach(mlc_run *run, int argc, char **argv) {
         .parser = parse,
         .args_doc = "OBJ --dev=IFACE",
         .doc = "Attach a packet filter to a network device.\v"
-               "The filter stays when this command ends; link, program and maps are pinned below DIR/mlc/NAME. It "
+               "The filter stays when this command ends; link, program and maps are pinned below "
+               "DIR/mlc/NAME. It "
                "needs CAP_BPF, CAP_NET_ADMIN and a BPF file system that the user may write to.",
     };
     attach_options o = {.bpffs = MLC_BPFFS, .mode = "auto"};

@@ -31,7 +31,8 @@ bool mlc_kernel_backend(mlc_run *run, mlc_object *object, int64_t n, mlc_backend
 bool mlc_kernel_time(mlc_run *run, mlc_backend *b, int64_t n, int repeat, double *ns);
 
 /* Maps the object's host image. It is run as it is: the file is trusted. */
-bool mlc_host_backend(mlc_run *run, const char *path, const mlc_manifest *manifest, int64_t n, mlc_backend *b);
+bool mlc_host_backend(mlc_run *run, const char *path, const mlc_manifest *manifest, int64_t n,
+                      mlc_backend *b);
 
 void mlc_backend_close(mlc_backend *b);
 

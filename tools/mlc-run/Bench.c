@@ -16,7 +16,7 @@
 
 /* Samples to rotate through; rounds of which median and minimum are taken; time
  * of a round when the repeats are not given. */
-enum { MAX_SAMPLES = 1024, ROUNDS = 9, ROUND_NS = 50 * 1000 * 1000 };
+enum { MAX_SAMPLES = 1024, MAX_RANDOM_BYTES = 1 << 24, ROUNDS = 9, ROUND_NS = 50 * 1000 * 1000 };
 
 typedef struct bench_options {
     const char *path, *inputs, *program;
@@ -76,15 +76,18 @@ static bool measure(mlc_run *run, subject *s, int repeat, timing *t) {
 
 static void report(const bench_options *o, const subject *s, const timing *t) {
     if (o->json) {
-        mlc_print_json(json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:I,s:b,s:i,s:i}", "file", mlc_escape(o->path), "program",
-                                 mlc_escape(s->name), "kernel", mlc_kernel_release(), "ns", t->median, "ns_min",
-                                 t->least, "empty_ns", t->empty, "samples", (json_int_t)s->samples, "random_inputs",
-                                 s->random, "repeat", t->repeat, "rounds", ROUNDS));
+        mlc_print_json(json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:I,s:b,s:i,s:i}", "file", mlc_escape(o->path),
+                                 "program", mlc_escape(s->name), "kernel", mlc_kernel_release(), "ns",
+                                 t->median, "ns_min", t->least, "empty_ns", t->empty, "samples",
+                                 (json_int_t)s->samples, "random_inputs", s->random, "repeat", t->repeat,
+                                 "rounds", ROUNDS));
         return;
     }
-    printf("%s: %.0f ns per inference (median of %d rounds of %d; least %.0f), %lld %s inputs\n", mlc_escape(s->name),
-           t->median, ROUNDS, t->repeat, t->least, (long long)s->samples, s->random ? "random" : "given");
-    printf("net of %.0f ns for %s\n", t->empty, s->driver ? "the driver and an empty program" : "an empty program");
+    printf("%s: %.0f ns per inference (median of %d rounds of %d; least %.0f), %lld %s inputs\n",
+           mlc_escape(s->name), t->median, ROUNDS, t->repeat, t->least, (long long)s->samples,
+           s->random ? "random" : "given");
+    printf("net of %.0f ns for %s\n", t->empty,
+           s->driver ? "the driver and an empty program" : "an empty program");
 }
 
 static bool time_raw(mlc_run *run, subject *s, bool model, int repeat, double *ns) {
@@ -109,8 +112,9 @@ static bool bench_raw(mlc_run *run, const bench_options *o, mlc_object *object, 
     mlc_backend backend;
     const mlc_manifest *m = object->manifest;
     s->random = !o->inputs;
+    int64_t most = MAX_RANDOM_BYTES / (m->in_size + 1) + 1;
     if (s->random)
-        mlc_samples_random(run, m, MAX_SAMPLES, &samples);
+        mlc_samples_random(run, m, most < MAX_SAMPLES ? most : MAX_SAMPLES, &samples);
     else if (!mlc_samples_read(run, m, o->inputs, false, &samples))
         return false;
     if (samples.n > MAX_SAMPLES)
@@ -137,7 +141,8 @@ static bool time_xdp(mlc_run *run, subject *s, bool model, int repeat, double *n
     int target = model ? s->program : bpf_program__fd(s->driver->progs.empty);
     uint32_t zero = 0;
     if (bpf_map_update_elem(bpf_map__fd(s->driver->maps.target), &zero, &target, BPF_ANY))
-        return mlc_error(&run->diag, "the driver cannot call program '%s': %s", mlc_escape(s->name), mlc_errno(errno));
+        return mlc_error(&run->diag, "the driver cannot call program '%s': %s", mlc_escape(s->name),
+                         mlc_errno(errno));
     if (!mlc_test_run(run, bpf_program__fd(s->driver->progs.driver), &opts))
         return false;
     if (s->driver->bss->failed)
@@ -159,7 +164,8 @@ static bool load_driver(mlc_run *run, struct Driver *driver, const struct bpf_pr
     bpf_map__set_max_entries(driver->maps.packets, (__u32)n);
     int err = Driver__load(driver);
     if (err)
-        return mlc_error(&run->diag, "loading the driver: %s (it needs kernel 5.18 or newer)", mlc_errno(err));
+        return mlc_error(&run->diag, "loading the driver: %s (it needs kernel 5.18 or newer)",
+                         mlc_errno(err));
     if (bpf_map__value_size(driver->maps.packets) != sizeof value)
         return mlc_error(&run->diag, "the driver's packets have another size");
     driver->data->count = (uint32_t)n;
@@ -242,8 +248,10 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 
 bool mlc_command_bench(mlc_run *run, int argc, char **argv) {
     static const struct argp_option options[] = {
-        {"inputs", KEY_INPUTS, "FILE", 0, "Samples (.npz) or, for a packet filter, packets (.pcap); the first 1024 are "
-         "used. Without it: random samples from the range of each input", 0},
+        {"inputs", KEY_INPUTS, "FILE", 0,
+         "Samples (.npz) or, for a packet filter, packets (.pcap); the first 1024 are "
+         "used. Without it: random samples from the range of each input",
+         0},
         {"repeat", KEY_REPEAT, "N", 0, "Inferences per round (default: what takes 50 ms)", 0},
         {"program", KEY_PROGRAM, "NAME", 0, "The XDP program, where the object has several", 0},
         MLC_OPTION_JSON,
@@ -254,7 +262,8 @@ bool mlc_command_bench(mlc_run *run, int argc, char **argv) {
         .parser = parse,
         .args_doc = "OBJ",
         .doc = "Measure the time of one inference in the kernel.\v"
-               "Inputs change from run to run. The time of an empty program, measured in turn with the model, is "
+               "Inputs change from run to run. The time of an empty program, measured in turn with the "
+               "model, is "
                "subtracted. Any XDP object can be measured, with or without a model in it.",
     };
     bench_options o = {0};

@@ -12,7 +12,8 @@ static double difference(double got, double reference) {
 }
 
 /* Keeps the samples with the largest errors, one entry each. */
-static void note_worst(mlc_comparison *c, int64_t sample, int64_t element, double got, double reference, double error) {
+static void note_worst(mlc_comparison *c, int64_t sample, int64_t element, double got, double reference,
+                       double error) {
     if (error == 0)
         return;
     int at = c->n_worst;
@@ -29,7 +30,8 @@ static void note_worst(mlc_comparison *c, int64_t sample, int64_t element, doubl
     c->worst[at].error = error;
 }
 
-static void measure(mlc_comparison *c, const mlc_tensor *result, const mlc_tensor *reference, int64_t elements) {
+static void measure(mlc_comparison *c, const mlc_tensor *result, const mlc_tensor *reference,
+                    int64_t elements) {
     double sum = 0;
     for (int64_t i = 0; i < c->samples; i++) {
         double most = 0;
@@ -99,7 +101,8 @@ static void count_decisions(mlc_comparison *c, const mlc_tensor *result, const m
     }
     qsort(c->labels, (size_t)c->n_labels, sizeof c->labels[0], compare_labels);
     for (int64_t i = 0; i < c->samples; i++)
-        c->confusion[find_label(c, decide(c, reference, i, elements))][find_label(c, decide(c, result, i, elements))]++;
+        c->confusion[find_label(c, decide(c, reference, i, elements))]
+                    [find_label(c, decide(c, result, i, elements))]++;
 }
 
 static void choose_decision(mlc_comparison *c, const mlc_binding *output, const mlc_tensor *reference,
@@ -118,17 +121,18 @@ static void choose_decision(mlc_comparison *c, const mlc_binding *output, const 
             c->threshold = 0;
 }
 
-mlc_comparison *mlc_compare(mlc_run *run, const char *path, const mlc_arrays *reference, const mlc_binding *output,
-                            bool only, const mlc_tensor *result, double threshold, bool *ok) {
+mlc_comparison *mlc_compare(mlc_run *run, const char *path, const mlc_arrays *reference,
+                            const mlc_binding *output, bool only, const mlc_tensor *result, double threshold,
+                            bool *ok) {
     const mlc_tensor *t = mlc_arrays_find(reference, output->name);
     if (!t && only && reference->n == 1)
         t = reference->array[0].tensor;
     if (!t)
         return NULL;
     if (t->dtype == MLC_STRING || mlc_shape_elements(&t->shape) != mlc_shape_elements(&result->shape)) {
-        *ok = mlc_error(&run->diag, "%s: array for output '%s' is %s %s; expected numbers of shape %s", mlc_escape(path),
-                        mlc_escape(output->name), mlc_dtype_name(t->dtype), mlc_shape_str(run->arena, &t->shape),
-                        mlc_shape_str(run->arena, &result->shape));
+        *ok = mlc_error(&run->diag, "%s: array for output '%s' is %s %s; expected numbers of shape %s",
+                        mlc_escape(path), mlc_escape(output->name), mlc_dtype_name(t->dtype),
+                        mlc_shape_str(run->arena, &t->shape), mlc_shape_str(run->arena, &result->shape));
         return NULL;
     }
     mlc_comparison *c = MLC_NEW(run->arena, mlc_comparison);
@@ -169,9 +173,9 @@ void mlc_comparison_print(const mlc_comparison *c) {
         }
     }
     for (int i = 0; i < c->n_worst; i++)
-        printf("  %s sample %lld, element %lld: %.9g, reference %.9g, error %.3g\n", i ? "      " : "worst:",
-               (long long)c->worst[i].sample, (long long)c->worst[i].element, c->worst[i].got,
-               c->worst[i].reference, c->worst[i].error);
+        printf("  %s sample %lld, element %lld: %.9g, reference %.9g, error %.3g\n",
+               i ? "      " : "worst:", (long long)c->worst[i].sample, (long long)c->worst[i].element,
+               c->worst[i].got, c->worst[i].reference, c->worst[i].error);
 }
 
 /* JSON has neither NaN nor infinity. */
@@ -180,9 +184,10 @@ static json_t *json_finite(double x) {
 }
 
 json_t *mlc_comparison_json(const mlc_comparison *c) {
-    json_t *j = json_pack("{s:s,s:I,s:o,s:o,s:I,s:s}", "output", mlc_escape(c->name), "samples",
-                          (json_int_t)c->samples, "max_error", json_finite(c->max_error), "mean_error",
-                          json_finite(c->mean_error), "equal", (json_int_t)c->equal, "decides", decision_name(c));
+    json_t *j =
+        json_pack("{s:s,s:I,s:o,s:o,s:I,s:s}", "output", mlc_escape(c->name), "samples",
+                  (json_int_t)c->samples, "max_error", json_finite(c->max_error), "mean_error",
+                  json_finite(c->mean_error), "equal", (json_int_t)c->equal, "decides", decision_name(c));
     if (c->decides != MLC_DECIDES_NOTHING) {
         json_object_set_new(j, "agree", json_integer(c->agree));
         json_object_set_new(j, "agreement", json_real((double)c->agree / (double)c->samples));
@@ -203,11 +208,11 @@ json_t *mlc_comparison_json(const mlc_comparison *c) {
     }
     json_t *worst = json_array();
     for (int i = 0; i < c->n_worst; i++)
-        json_array_append_new(worst, json_pack("{s:I,s:I,s:o,s:o,s:o}", "sample", (json_int_t)c->worst[i].sample,
-                                               "element", (json_int_t)c->worst[i].element, "got",
-                                               json_finite(c->worst[i].got), "reference",
-                                               json_finite(c->worst[i].reference), "error",
-                                               json_finite(c->worst[i].error)));
+        json_array_append_new(
+            worst,
+            json_pack("{s:I,s:I,s:o,s:o,s:o}", "sample", (json_int_t)c->worst[i].sample, "element",
+                      (json_int_t)c->worst[i].element, "got", json_finite(c->worst[i].got), "reference",
+                      json_finite(c->worst[i].reference), "error", json_finite(c->worst[i].error)));
     json_object_set_new(j, "worst", worst);
     return j;
 }

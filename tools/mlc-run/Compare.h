@@ -21,9 +21,9 @@ typedef struct mlc_comparison {
      * of several reals, or whether a single real exceeds the threshold. */
     enum { MLC_DECIDES_NOTHING, MLC_DECIDES_LABEL, MLC_DECIDES_ARGMAX, MLC_DECIDES_THRESHOLD } decides;
     double threshold;
-    int64_t agree;                  /* samples that decide the same */
-    int64_t labels[MLC_MAX_LABELS]; /* ascending */
-    int n_labels;                   /* 0: too many for a table */
+    int64_t agree;                                     /* samples that decide the same */
+    int64_t labels[MLC_MAX_LABELS];                    /* ascending */
+    int n_labels;                                      /* 0: too many for a table */
     int64_t confusion[MLC_MAX_LABELS][MLC_MAX_LABELS]; /* [reference][got] */
 } mlc_comparison;
 
@@ -33,8 +33,9 @@ typedef struct mlc_comparison {
  * *ok to false after reporting an array that does not fit. `threshold` NaN: 0.5
  * where all reference values are in [0,1], otherwise 0.
  */
-mlc_comparison *mlc_compare(mlc_run *run, const char *path, const mlc_arrays *reference, const mlc_binding *output,
-                            bool only, const mlc_tensor *result, double threshold, bool *ok);
+mlc_comparison *mlc_compare(mlc_run *run, const char *path, const mlc_arrays *reference,
+                            const mlc_binding *output, bool only, const mlc_tensor *result, double threshold,
+                            bool *ok);
 
 void mlc_comparison_print(const mlc_comparison *c);
 json_t *mlc_comparison_json(const mlc_comparison *c);

@@ -28,19 +28,18 @@ struct {
     __type(value, __u32);
 } target SEC(".maps");
 
-__u32 count = 1; /* packets */
-__u32 state = 1; /* of the generator */
+__u32 count = 1;  /* packets */
+__u32 state = 1;  /* of the generator */
 __u32 failed = 0; /* packets that did not reach the target */
 
 SEC("xdp")
-int driver(struct xdp_md *ctx)
-{
+int driver(struct xdp_md *ctx) {
     state = state * 1664525 + 1013904223;
     __u32 i = (__u64)state * count >> 32;
     struct packet *packet = bpf_map_lookup_elem(&packets, &i);
     if (packet) {
         __u32 size = packet->size;
-        int grow = (int)size - (int)(ctx->data_end - ctx->data);
+        int grow = (int)size - (int)bpf_xdp_get_buff_len(ctx);
         if (size > 0 && size <= MAX_PACKET && !bpf_xdp_adjust_tail(ctx, grow) &&
             !bpf_xdp_store_bytes(ctx, 0, packet->data, size))
             bpf_tail_call(ctx, &target, 0);
@@ -50,8 +49,7 @@ int driver(struct xdp_md *ctx)
 }
 
 SEC("xdp")
-int empty(struct xdp_md *ctx)
-{
+int empty(struct xdp_md *ctx) {
     return XDP_PASS;
 }
 

@@ -91,7 +91,8 @@ bool mlc_elf_variable(mlc_run *run, const char *path, const char *section, const
     bool found = scn && find_variable(&file, elf_ndxscn(scn), name, offset);
     close_elf(&file);
     if (!found)
-        return mlc_error(&run->diag, "%s: no 32-bit variable '%s' in %s; was the object made with --target=bpf-raw?",
+        return mlc_error(&run->diag,
+                         "%s: no 32-bit variable '%s' in %s; was the object made with --target=bpf-raw?",
                          mlc_escape(path), name, section);
     return true;
 }

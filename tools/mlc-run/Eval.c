@@ -29,7 +29,8 @@ static bool evaluate(mlc_run *run, mlc_backend *b, mlc_samples *samples, mlc_ten
             return false;
         for (int64_t i = 0; i < n; i++)
             for (int k = 0; k < m->n_outputs; k++)
-                mlc_result_unpack(&m->outputs[k], b->out + (size_t)i * b->out_stride, raw, results[k], start + i);
+                mlc_result_unpack(&m->outputs[k], b->out + (size_t)i * b->out_stride, raw, results[k],
+                                  start + i);
     }
     return true;
 }
@@ -41,7 +42,8 @@ static bool evaluate_on(mlc_run *run, const eval_options *o, mlc_samples *sample
             return false;
     } else {
         mlc_object object;
-        if (!mlc_object_open(run, o->path, &object) || !mlc_kernel_backend(run, &object, samples->n, &backend))
+        if (!mlc_object_open(run, o->path, &object) ||
+            !mlc_kernel_backend(run, &object, samples->n, &backend))
             return false;
     }
     bool ok = evaluate(run, &backend, samples, results, o->raw);
@@ -57,14 +59,15 @@ static bool judge(mlc_run *run, const eval_options *o, const mlc_comparison *c) 
                      c->max_error, (long long)c->worst[0].sample, o->max_error);
 }
 
-static bool compare(mlc_run *run, const eval_options *o, const mlc_binding *outputs, int n, mlc_tensor **results,
-                    json_t *list) {
+static bool compare(mlc_run *run, const eval_options *o, const mlc_binding *outputs, int n,
+                    mlc_tensor **results, json_t *list) {
     const mlc_arrays *reference = mlc_npz_read(run->arena, &run->diag, o->reference);
     if (!reference)
         return false;
     bool ok = true, any = false;
     for (int k = 0; k < n; k++) {
-        mlc_comparison *c = mlc_compare(run, o->reference, reference, &outputs[k], n == 1, results[k], o->threshold, &ok);
+        mlc_comparison *c =
+            mlc_compare(run, o->reference, reference, &outputs[k], n == 1, results[k], o->threshold, &ok);
         if (!c)
             continue;
         any = true;
@@ -79,23 +82,28 @@ static bool compare(mlc_run *run, const eval_options *o, const mlc_binding *outp
     return ok;
 }
 
-static bool write_results(mlc_run *run, const char *path, const mlc_binding *outputs, int n, mlc_tensor **results) {
+static bool write_results(mlc_run *run, const char *path, const mlc_binding *outputs, int n,
+                          mlc_tensor **results) {
     mlc_array *arrays = MLC_NEW_ARRAY(run->arena, n, mlc_array);
     for (int k = 0; k < n; k++)
         arrays[k] = (mlc_array){outputs[k].name, results[k]};
     return mlc_npz_write(run->arena, &run->diag, path, arrays, n);
 }
 
-static bool finish(mlc_run *run, const eval_options *o, const mlc_binding *outputs, int n, mlc_tensor **results,
-                   int64_t samples) {
+/* Writes, compares and reports. `verdicts` is NULL unless the samples were packets. */
+static bool finish(mlc_run *run, const eval_options *o, const mlc_binding *outputs, int n,
+                   mlc_tensor **results, int64_t samples, json_t *verdicts) {
     if (o->outputs && !write_results(run, o->outputs, outputs, n, results))
         return false;
-    json_t *list = json_array();
+    json_t *list = mlc_keep_json(run, json_array());
     bool ok = !o->reference || compare(run, o, outputs, n, results, list);
-    if (o->json)
-        mlc_print_json(json_pack("{s:s,s:s,s:I,s:O}", "file", mlc_escape(o->path), "backend",
-                                 o->host ? "host" : "kernel", "samples", (json_int_t)samples, "compared", list));
-    json_decref(list);
+    if (!o->json)
+        return ok;
+    json_t *j = json_pack("{s:s,s:s,s:I,s:O}", "file", mlc_escape(o->path), "backend",
+                          o->host ? "host" : "kernel", "samples", (json_int_t)samples, "compared", list);
+    if (verdicts)
+        json_object_set(j, "verdicts", verdicts);
+    mlc_print_json(j);
     return ok;
 }
 
@@ -106,14 +114,15 @@ static bool eval_samples(mlc_run *run, const eval_options *o, const mlc_manifest
     mlc_tensor **results = MLC_NEW_ARRAY(run->arena, m->n_outputs, mlc_tensor *);
     for (int k = 0; k < m->n_outputs; k++) {
         if (samples.n > MLC_MAX_ELEMENTS / m->outputs[k].elements)
-            return mlc_error(&run->diag, "%s: too many samples: output '%s' would have more than %lld elements",
-                             mlc_escape(o->inputs), mlc_escape(m->outputs[k].name), (long long)MLC_MAX_ELEMENTS);
+            return mlc_error(
+                &run->diag, "%s: too many samples: output '%s' would have more than %lld elements",
+                mlc_escape(o->inputs), mlc_escape(m->outputs[k].name), (long long)MLC_MAX_ELEMENTS);
         results[k] = mlc_result_create(run, &m->outputs[k], samples.n, o->raw);
     }
     if (!evaluate_on(run, o, &samples, results))
         return false;
     mlc_samples_report(run, &samples);
-    return finish(run, o, m->outputs, m->n_outputs, results, samples.n);
+    return finish(run, o, m->outputs, m->n_outputs, results, samples.n, NULL);
 }
 
 /* A packet program's only output is its verdict. */
@@ -137,9 +146,13 @@ static bool eval_packets(mlc_run *run, const eval_options *o) {
     mlc_object_close(&object);
     if (!ok)
         return false;
-    if (!o->json)
-        mlc_verdicts_print(verdicts->i, packets.n);
-    return finish(run, o, &output, 1, &verdicts, packets.n);
+    json_t *counts = mlc_keep_json(run, mlc_verdicts_json(verdicts->i, packets.n)), *count;
+    const char *name;
+    json_object_foreach(counts, name, count) {
+        if (!o->json)
+            printf("%-12s %10lld packets\n", name, (long long)json_integer_value(count));
+    }
+    return finish(run, o, &output, 1, &verdicts, packets.n, counts);
 }
 
 static bool eval(mlc_run *run, const eval_options *o) {
@@ -151,7 +164,8 @@ static bool eval(mlc_run *run, const eval_options *o) {
     if (!manifest)
         return mlc_error(&run->diag, "%s: has no manifest: it was not made by mlc", mlc_escape(o->path));
     if (strcmp(manifest->target, "bpf-raw") && strcmp(manifest->target, "host"))
-        return mlc_error(&run->diag, "%s: was made for %s, which takes packets (--inputs=F.pcap); "
+        return mlc_error(&run->diag,
+                         "%s: was made for %s, which takes packets (--inputs=F.pcap); "
                          "compile with --target=bpf-raw to evaluate tensors",
                          mlc_escape(o->path), mlc_escape(manifest->target));
     return eval_samples(run, o, manifest);
@@ -229,17 +243,25 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 
 bool mlc_command_eval(mlc_run *run, int argc, char **argv) {
     static const struct argp_option options[] = {
-        {"inputs", KEY_INPUTS, "FILE", 0, "Samples: an .npz file with one array per input, the sample index first; or a "
-         "capture (.pcap) for a packet filter", 1},
-        {"outputs", KEY_OUTPUTS, "FILE", 0, "Write one array per output to this .npz file; for a capture, 'verdict'", 1},
+        {"inputs", KEY_INPUTS, "FILE", 0,
+         "Samples: an .npz file with one array per input, the sample index first; or a "
+         "capture (.pcap) for a packet filter",
+         1},
+        {"outputs", KEY_OUTPUTS, "FILE", 0,
+         "Write one array per output to this .npz file; for a capture, 'verdict'", 1},
         {"backend", KEY_BACKEND, "kernel|host", 0, "Where to run (default: kernel)", 1},
-        {"program", KEY_PROGRAM, "NAME", 0, "With a capture: the XDP program, where the object has several", 1},
-        {"raw", KEY_RAW, NULL, 0, "Write the model's integers (int64) instead of the values they stand for", 2},
+        {"program", KEY_PROGRAM, "NAME", 0, "With a capture: the XDP program, where the object has several",
+         1},
+        {"raw", KEY_RAW, NULL, 0, "Write the model's integers (int64) instead of the values they stand for",
+         2},
         {"raw-inputs", KEY_RAW_INPUTS, NULL, 0, "The input arrays hold the model's integers", 2},
         {"reference", KEY_REFERENCE, "FILE", 0, "Compare with the outputs in this .npz file", 3},
-        {"max-error", KEY_MAX_ERROR, "E", 0, "Fail when an output differs from the reference by more than E", 3},
-        {"threshold", KEY_THRESHOLD, "T", 0, "A single real output decides yes above T (default: 0.5 when the reference "
-         "is within [0,1], else 0)", 3},
+        {"max-error", KEY_MAX_ERROR, "E", 0, "Fail when an output differs from the reference by more than E",
+         3},
+        {"threshold", KEY_THRESHOLD, "T", 0,
+         "A single real output decides yes above T (default: 0.5 when the reference "
+         "is within [0,1], else 0)",
+         3},
         MLC_OPTION_JSON,
         {0},
     };
@@ -248,7 +270,8 @@ bool mlc_command_eval(mlc_run *run, int argc, char **argv) {
         .parser = parse,
         .args_doc = "OBJ --inputs=FILE",
         .doc = "Run a model on samples, in the kernel or on the host, and compare.\v"
-               "OBJ was compiled with --target=bpf-raw. Inputs are quantized and outputs returned in the type and units "
+               "OBJ was compiled with --target=bpf-raw. Inputs are quantized and outputs returned in the "
+               "type and units "
                "of the ONNX model. The host backend executes code of the object in this process: use it on "
                "objects you trust.",
     };

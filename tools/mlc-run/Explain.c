@@ -80,26 +80,11 @@ long mlc_log_number(const char *log, const char *key) {
     return -1;
 }
 
-/* "stack depth 16+8+0": one number per subprogram. Which of them are active at
- * once is not stated, so this is an upper bound of the chain, as veristat's. */
-long mlc_log_stack(const char *log) {
-    const char *s = strstr(log, "stack depth ");
-    if (!s)
-        return -1;
-    long sum = 0;
-    char *end;
-    s += strlen("stack depth ");
-    for (;; s = end + 1) {
-        sum += strtol(s, &end, 10);
-        if (*end != '+')
-            return sum;
-    }
-}
-
 /* The line is part of the statistics that follow the verdict. */
 static bool is_statistic(const char *line) {
-    static const char *const starts[] = {"processed ", "verification time", "stack depth", "max_states_per_insn",
-                                         "peak_states", "total_states", "mark_read"};
+    static const char *const starts[] = {
+        "processed ",  "verification time", "stack depth", "max_states_per_insn",
+        "peak_states", "total_states",      "mark_read"};
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         if (!strncmp(line, starts[i], strlen(starts[i])))
             return true;
@@ -124,8 +109,8 @@ static void read_source(mlc_run *run, const char *line, mlc_rejection *r) {
 
 /* The line shows registers or the path, not the complaint. */
 static bool is_trace(const char *line) {
-    static const char *const starts[] = {"from ", "cur state:", "old state:", "caller:", "callee:", "frame",
-                                         "mark_precise:", "Live regs"};
+    static const char *const starts[] = {
+        "from ", "cur state:", "old state:", "caller:", "callee:", "frame", "mark_precise:", "Live regs"};
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         if (!strncmp(line, starts[i], strlen(starts[i])))
             return true;
@@ -161,10 +146,13 @@ static void read_log(mlc_run *run, const char *log, mlc_rejection *r) {
 
 static const mlc_node_line *find_node(const mlc_manifest *m, const mlc_rejection *r) {
     for (int i = 0; m && i < m->n_nodes; i++)
-        if (r->line ? m->nodes[i].line == r->line : r->source && !strcmp(mlc_escape(m->nodes[i].text), r->source))
+        if (r->line ? m->nodes[i].line == r->line
+                    : r->source && !strcmp(mlc_escape(m->nodes[i].text), r->source))
             return &m->nodes[i];
     return NULL;
 }
+
+#define NO_PERFMON "without CAP_PERFMON the verifier refuses this; grant it or compile with -O2"
 
 /* First match wins. */
 static const struct {
@@ -172,7 +160,8 @@ static const struct {
 } hints[] = {
     {"BPF program is too large",
      "the verifier gave up after 1,000,000 instructions; compile with -O2 or -Os, or use a smaller model"},
-    {"too complex", "too many branches are open at once; compile with -O1 or higher, which leaves none in the model"},
+    {"too complex",
+     "too many branches are open at once; compile with -O1 or higher, which leaves none in the model"},
     {"combined stack size", "the call chain needs more than 512 bytes of stack; compile with -Os"},
     {"back-edge", "this kernel refuses the loop; compile with -O2, which unrolls"},
     {"infinite loop", "this kernel cannot prove that the loop ends; compile with -O2, which unrolls"},
@@ -180,19 +169,22 @@ static const struct {
     {"uses reserved fields", "the kernel is older than the instruction set; compile with -mcpu=v3 or lower"},
     {"invalid func", "the kernel has no such helper function; it is too old for this object"},
     {"unknown func", "the kernel does not offer this helper to the program; it is too old for this object"},
-    {"cannot use helper", "the kernel does not offer this helper to the program; it is too old for this object"},
+    {"cannot use helper",
+     "the kernel does not offer this helper to the program; it is too old for this object"},
     {"GPL", "the program calls a helper that needs a GPL-compatible license section"},
-    {"!root", "without CAP_PERFMON the verifier refuses this; grant it or compile with -O2"},
-    {"prohibited", "without CAP_PERFMON the verifier refuses this; grant it or compile with -O2"},
-    {"leaks addr", "without CAP_PERFMON the verifier refuses this; grant it or compile with -O2"},
+    {"!root", NO_PERFMON},
+    {"pointer comparison prohibited", NO_PERFMON},
+    {"leaks addr", NO_PERFMON},
     {"invalid access to packet", "the program reads beyond what it proved to be inside the packet"},
+    {"outside of the packet", "the program reads beyond what it proved to be inside the packet"},
     {"invalid BTF", "the kernel does not accept the object's type information"},
 };
 
 static const char *hint_for(mlc_run *run, const mlc_rejection *r, enum bpf_prog_type type, bool logged) {
     const char *capability = mlc_missing_capability(type);
     if ((r->err == EPERM || r->err == EACCES) && capability)
-        return mlc_arena_printf(run->arena, "%s is missing%s; run as root or grant it, e.g. with setcap or systemd's "
+        return mlc_arena_printf(run->arena,
+                                "%s is missing%s; run as root or grant it, e.g. with setcap or systemd's "
                                 "AmbientCapabilities",
                                 capability, geteuid() == 0 ? " although the user is root (container?)" : "");
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
@@ -207,11 +199,13 @@ static const char *hint_for(mlc_run *run, const mlc_rejection *r, enum bpf_prog_
     case E2BIG:
         return "the program has more than 1,000,000 instructions; compile with -Os";
     case EINVAL:
-        return mlc_arena_printf(run->arena, "kernel %s may be too old for this kind of program", mlc_kernel_release());
+        return mlc_arena_printf(run->arena, "kernel %s may be too old for this kind of program",
+                                mlc_kernel_release());
     case ENOMEM:
         return "not enough kernel memory, or the cgroup's memory limit is reached";
     case 524:
-        return "the JIT could not compile the program and this kernel has no interpreter; with net.core.bpf_jit_harden=2 "
+        return "the JIT could not compile the program and this kernel has no interpreter; with "
+               "net.core.bpf_jit_harden=2 "
                "long jumps are the usual cause: compile with -Os";
     default:
         return NULL;
@@ -222,7 +216,8 @@ static const char *hint_for(mlc_run *run, const mlc_rejection *r, enum bpf_prog_
 static const char *trim_heard(mlc_run *run, const char *heard) {
     if (!strncmp(heard, "libbpf: ", 8))
         heard += 8;
-    return mlc_arena_strdup(run->arena, mlc_escape(mlc_arena_strndup(run->arena, heard, strcspn(heard, "\n"))));
+    return mlc_arena_strdup(run->arena,
+                            mlc_escape(mlc_arena_strndup(run->arena, heard, strcspn(heard, "\n"))));
 }
 
 mlc_rejection mlc_explain(mlc_run *run, int err, enum bpf_prog_type type, const char *log, const char *heard,
@@ -244,7 +239,8 @@ mlc_rejection mlc_explain(mlc_run *run, int err, enum bpf_prog_type type, const 
 const char *mlc_rejection_str(mlc_run *run, const mlc_rejection *r) {
     const char *at = "";
     if (r->node)
-        at = mlc_arena_printf(run->arena, " at node '%s' (%s)", mlc_escape(r->node->name), mlc_escape(r->node->op));
+        at = mlc_arena_printf(run->arena, " at node '%s' (%s)", mlc_escape(r->node->name),
+                              mlc_escape(r->node->op));
     else if (r->source)
         at = mlc_arena_printf(run->arena, " at \"%s\"", r->source);
     if (r->line)

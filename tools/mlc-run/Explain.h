@@ -7,12 +7,12 @@
 
 /* Why the kernel refused a program. Strings are printable and in the arena. */
 typedef struct mlc_rejection {
-    int err;            /* errno, positive */
-    const char *reason; /* the verifier's own words, or the kernel's or libbpf's; never NULL */
-    const char *hint;   /* what to do, or NULL */
-    int insn;           /* instruction that the verifier was looking at; -1: unknown */
-    int line;           /* its source line; 0: unknown */
-    const char *source; /* text of that line, or NULL */
+    int err;                   /* errno, positive */
+    const char *reason;        /* the verifier's own words, or the kernel's or libbpf's; never NULL */
+    const char *hint;          /* what to do, or NULL */
+    int insn;                  /* instruction that the verifier was looking at; -1: unknown */
+    int line;                  /* its source line; 0: unknown */
+    const char *source;        /* text of that line, or NULL */
     const mlc_node_line *node; /* the model's node on that line, or NULL */
 } mlc_rejection;
 
@@ -34,7 +34,5 @@ const char *mlc_kernel_release(void);
 
 /* Number that follows "`key` " in a verifier log's summary, e.g. "total_states"; -1 when absent. */
 long mlc_log_number(const char *log, const char *key);
-/* Bytes of stack of the deepest frame sum that the log states; -1 when absent. */
-long mlc_log_stack(const char *log);
 
 #endif

@@ -30,7 +30,8 @@ static bool map_image(mlc_run *run, const void *image, size_t size, mlc_backend 
 #else
 static bool map_image(mlc_run *run, const void *image, size_t size, mlc_backend *b) {
     (void)image, (void)size, (void)b;
-    return mlc_error(&run->diag, "the host image is x86-64 code and this machine is not; use --backend=kernel");
+    return mlc_error(&run->diag,
+                     "the host image is x86-64 code and this machine is not; use --backend=kernel");
 }
 #endif
 
@@ -39,7 +40,8 @@ static uint8_t *buffer(mlc_run *run, size_t size) {
     return mlc_arena_alloc(run->arena, size + 8);
 }
 
-bool mlc_host_backend(mlc_run *run, const char *path, const mlc_manifest *manifest, int64_t n, mlc_backend *b) {
+bool mlc_host_backend(mlc_run *run, const char *path, const mlc_manifest *manifest, int64_t n,
+                      mlc_backend *b) {
     void *image;
     size_t size;
     *b = (mlc_backend){.run = run_host};

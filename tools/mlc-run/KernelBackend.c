@@ -38,7 +38,8 @@ static bool get_next(mlc_run *run, mlc_backend *b, uint32_t *next) {
 static bool run_kernel(mlc_run *run, mlc_backend *b, int64_t n) {
     LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet, .data_size_in = sizeof packet, .repeat = (int)n);
     uint32_t next = 0;
-    if (!set_globals(run, b, 0, (uint32_t)n) || !mlc_test_run(run, b->program, &opts) || !get_next(run, b, &next))
+    if (!set_globals(run, b, 0, (uint32_t)n) || !mlc_test_run(run, b->program, &opts) ||
+        !get_next(run, b, &next))
         return false;
     if (next != 0)
         return mlc_error(&run->diag, "program mlc_raw stopped at sample %u of %lld", next, (long long)n);

@@ -14,10 +14,11 @@ typedef struct list_options {
 } list_options;
 
 static json_t *describe(mlc_run *run, const mlc_attachment *a) {
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s}", "name", a->name, "device", mlc_attachment_device(run, a),
-                     "mode", mlc_attachment_text(a, "mode"), "program", mlc_attachment_text(a, "program"), "model",
-                     a->manifest ? mlc_escape(a->manifest->model) : "", "object", mlc_attachment_text(a, "object"),
-                     "program_id", (json_int_t)a->info.prog_id, "since",
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:s}", "name", a->name, "device",
+                     mlc_attachment_device(run, a), "mode", mlc_attachment_text(a, "mode"), "program",
+                     mlc_attachment_text(a, "program"), "model",
+                     a->manifest ? mlc_escape(a->manifest->model) : "", "object",
+                     mlc_attachment_text(a, "object"), "program_id", (json_int_t)a->info.prog_id, "since",
                      json_integer_value(json_object_get(a->state, "since")), "pins", mlc_escape(a->current));
 }
 
@@ -39,7 +40,8 @@ static bool list(mlc_run *run, const list_options *o) {
         return mlc_error(&run->diag, "%s: %s", mlc_escape(root), mlc_errno(errno));
     json_t *rows = json_array();
     if (!o->json)
-        printf("%-16s  %-16s  %-8s  %-10s  %-16s  %s\n", "Name", "Device", "Mode", "Program ID", "Since", "Model");
+        printf("%-16s  %-16s  %-8s  %-10s  %-16s  %s\n", "Name", "Device", "Mode", "Program ID", "Since",
+               "Model");
     bool ok = true;
     for (struct dirent *e; dir && (e = readdir(dir));) {
         mlc_attachment a;

@@ -25,22 +25,21 @@ static const struct command {
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
-static const char doc[] =
-    "Run models that mlc compiled to eBPF.\v"
-    "Commands:\n"
-    "  verify OBJ      load every program through the kernel's verifier\n"
-    "  eval OBJ        run the model on samples or packets; compare with a reference\n"
-    "  bench OBJ       measure the time of one inference in the kernel\n"
-    "  attach OBJ      attach a packet filter to a network device\n"
-    "  detach NAME     take a packet filter off its device\n"
-    "  list            show the attached packet filters\n"
-    "  stats NAME      show the counters of an attached packet filter\n"
-    "  swap NAME OBJ   replace an attached packet filter, missing no packet\n"
-    "\n"
-    "`mlc-run COMMAND --help' explains a command. The kernel asks for CAP_BPF, and for "
-    "CAP_NET_ADMIN where packets are concerned; root is not needed.\n"
-    "\n"
-    "Exit status: 0 on success, 1 when the command failed, 2 on wrong usage.";
+static const char doc[] = "Run models that mlc compiled to eBPF.\v"
+                          "Commands:\n"
+                          "  verify OBJ      load every program through the kernel's verifier\n"
+                          "  eval OBJ        run the model on samples or packets and compare\n"
+                          "  bench OBJ       measure the time of one inference in the kernel\n"
+                          "  attach OBJ      attach a packet filter to a network device\n"
+                          "  detach NAME     take a packet filter off its device\n"
+                          "  list            show the attached packet filters\n"
+                          "  stats NAME      show the counters of an attached packet filter\n"
+                          "  swap NAME OBJ   replace an attached packet filter, missing no packet\n"
+                          "\n"
+                          "`mlc-run COMMAND --help' explains a command. The kernel asks for CAP_BPF, and for "
+                          "CAP_NET_ADMIN where packets are concerned; root is not needed.\n"
+                          "\n"
+                          "Exit status: 0 on success, 1 when the command failed, 2 on wrong usage.";
 
 static const struct command *find_command(const char *name) {
     for (int i = 0; i < N_COMMANDS; i++)

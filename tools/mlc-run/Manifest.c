@@ -52,8 +52,9 @@ static bool get_storage(const char *type, mlc_binding *b) {
         const char *name;
         int width;
         int64_t lo, hi;
-    } types[] = {{"i8", 1, INT8_MIN, INT8_MAX},    {"u8", 1, 0, UINT8_MAX},   {"i16", 2, INT16_MIN, INT16_MAX},
-                 {"u16", 2, 0, UINT16_MAX},        {"i32", 4, INT32_MIN, INT32_MAX}, {"u32", 4, 0, UINT32_MAX},
+    } types[] = {{"i8", 1, INT8_MIN, INT8_MAX},    {"u8", 1, 0, UINT8_MAX},
+                 {"i16", 2, INT16_MIN, INT16_MAX}, {"u16", 2, 0, UINT16_MAX},
+                 {"i32", 4, INT32_MIN, INT32_MAX}, {"u32", 4, 0, UINT32_MAX},
                  {"i64", 8, INT64_MIN, INT64_MAX}};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (!strcmp(types[i].name, type)) {
@@ -102,6 +103,13 @@ static bool read_bindings(const reader *r, const json_t *list, int64_t buffer, m
     return true;
 }
 
+/* Packet programs fill their inputs from the packet: nothing to bind. */
+static bool read_inputs(const reader *r, const json_t *json, mlc_manifest *m) {
+    if (json_object_get(json, "features"))
+        return true;
+    return read_bindings(r, json_object_get(json, "inputs"), m->in_size, &m->inputs, &m->n_inputs);
+}
+
 static void read_names(mlc_run *run, const json_t *json, mlc_manifest *m) {
     const json_t *list = json_object_get(json, "counters");
     m->n_counters = (int)json_array_size(list);
@@ -122,8 +130,9 @@ static void read_names(mlc_run *run, const json_t *json, mlc_manifest *m) {
     m->nodes = MLC_NEW_ARRAY(run->arena, m->n_nodes, mlc_node_line);
     for (int i = 0; i < m->n_nodes; i++) {
         const json_t *node = json_array_get(list, (size_t)i);
-        m->nodes[i] = (mlc_node_line){(int)json_integer_value(json_object_get(node, "line")),
-                                      get_string(node, "name"), get_string(node, "op"), get_string(node, "text")};
+        m->nodes[i] =
+            (mlc_node_line){(int)json_integer_value(json_object_get(node, "line")), get_string(node, "name"),
+                            get_string(node, "op"), get_string(node, "text")};
     }
 }
 
@@ -135,7 +144,7 @@ mlc_manifest *mlc_manifest_parse(mlc_run *run, const char *where, json_t *json) 
     m->model = get_string(json_object_get(json, "model"), "name");
     if (!get_size(&r, json, "in_size", &m->in_size) || !get_size(&r, json, "out_size", &m->out_size) ||
         !get_size(&r, json, "scratch_size", &m->scratch_size) ||
-        !read_bindings(&r, json_object_get(json, "inputs"), m->in_size, &m->inputs, &m->n_inputs) ||
+        !read_inputs(&r, json, m) ||
         !read_bindings(&r, json_object_get(json, "outputs"), m->out_size, &m->outputs, &m->n_outputs))
         return NULL;
     read_names(run, json, m);
@@ -154,8 +163,8 @@ bool mlc_manifest_read(mlc_run *run, const char *path, mlc_manifest **manifest) 
     json_error_t error;
     json_t *json = mlc_keep_json(run, json_loadb(data, size, JSON_REJECT_DUPLICATES, &error));
     if (!json)
-        return bad(&(reader){run, path}, mlc_arena_printf(run->arena, "line %d: %s", error.line,
-                                                          mlc_escape(error.text)));
+        return bad(&(reader){run, path},
+                   mlc_arena_printf(run->arena, "line %d: %s", error.line, mlc_escape(error.text)));
     *manifest = mlc_manifest_parse(run, path, json);
     return *manifest != NULL;
 }

@@ -51,11 +51,11 @@ void mlc_object_close(mlc_object *object) {
 
 void mlc_object_select(mlc_object *object, const struct bpf_program *only) {
     struct bpf_program *program;
-    bpf_object__for_each_program(program, object->bpf)
-        bpf_program__set_autoload(program, program == only);
+    bpf_object__for_each_program(program, object->bpf) bpf_program__set_autoload(program, program == only);
 }
 
-struct bpf_program *mlc_object_program(mlc_run *run, mlc_object *object, enum bpf_prog_type type, const char *name) {
+struct bpf_program *mlc_object_program(mlc_run *run, mlc_object *object, enum bpf_prog_type type,
+                                       const char *name) {
     struct bpf_program *program, *found = NULL;
     int n = 0;
     bpf_object__for_each_program(program, object->bpf) {
@@ -68,10 +68,11 @@ struct bpf_program *mlc_object_program(mlc_run *run, mlc_object *object, enum bp
     if (n == 1 && bpf_program__type(found) == type)
         return found;
     if (n > 1)
-        mlc_error(&run->diag, "%s: has %d %s programs; choose one with --program=NAME", mlc_escape(object->path), n,
-                  what);
+        mlc_error(&run->diag, "%s: has %d %s programs; choose one with --program=NAME",
+                  mlc_escape(object->path), n, what);
     else if (n == 1)
-        mlc_error(&run->diag, "%s: program '%s' is not of type %s", mlc_escape(object->path), mlc_escape(name), what);
+        mlc_error(&run->diag, "%s: program '%s' is not of type %s", mlc_escape(object->path),
+                  mlc_escape(name), what);
     else if (name)
         mlc_error(&run->diag, "%s: has no program '%s'", mlc_escape(object->path), mlc_escape(name));
     else
@@ -82,7 +83,8 @@ struct bpf_program *mlc_object_program(mlc_run *run, mlc_object *object, enum bp
 static char *log_buffer(mlc_run *run) {
     static char *log;
     if (!log) {
-        void *memory = mmap(NULL, LOG_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *memory =
+            mmap(NULL, LOG_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         log = memory != MAP_FAILED ? memory : mlc_arena_alloc(run->arena, LOG_SIZE);
     }
     log[0] = 0;
@@ -108,7 +110,8 @@ static enum bpf_prog_type failed_type(const mlc_object *object) {
     return type;
 }
 
-bool mlc_object_try_load(mlc_run *run, mlc_object *object, int log_level, const char **log, mlc_rejection *why) {
+bool mlc_object_try_load(mlc_run *run, mlc_object *object, int log_level, const char **log,
+                         mlc_rejection *why) {
     char *buffer = log_buffer(run);
     *log = buffer;
     struct bpf_program *program;
@@ -147,10 +150,7 @@ bool mlc_program_info(mlc_run *run, int fd, struct bpf_prog_info *info) {
 }
 
 bool mlc_test_run(mlc_run *run, int fd, struct bpf_test_run_opts *opts) {
-    int err;
-    do
-        err = bpf_prog_test_run_opts(fd, opts);
-    while (err == -EAGAIN);
+    int err = bpf_prog_test_run_opts(fd, opts);
     if (!err)
         return true;
     return mlc_error(&run->diag, "running the program in the kernel: %s", mlc_errno(err));

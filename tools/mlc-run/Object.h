@@ -24,7 +24,8 @@ void mlc_object_close(mlc_object *object);
 void mlc_object_select(mlc_object *object, const struct bpf_program *only);
 
 /* The program `name`, or where that is NULL the only one of `type`. NULL after reporting. */
-struct bpf_program *mlc_object_program(mlc_run *run, mlc_object *object, enum bpf_prog_type type, const char *name);
+struct bpf_program *mlc_object_program(mlc_run *run, mlc_object *object, enum bpf_prog_type type,
+                                       const char *name);
 
 /* Loads the selected programs; a refusal is reported in words. */
 bool mlc_object_load(mlc_run *run, mlc_object *object);
@@ -33,7 +34,8 @@ bool mlc_object_load(mlc_run *run, mlc_object *object);
  * The same without reporting: fills *why on failure. `log_level` is libbpf's (0:
  * a log only on failure); the log, valid until the next call, is stored in *log.
  */
-bool mlc_object_try_load(mlc_run *run, mlc_object *object, int log_level, const char **log, mlc_rejection *why);
+bool mlc_object_try_load(mlc_run *run, mlc_object *object, int log_level, const char **log,
+                         mlc_rejection *why);
 
 /* The kernel's record of a loaded program. */
 bool mlc_program_info(mlc_run *run, int fd, struct bpf_prog_info *info);

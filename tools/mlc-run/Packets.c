@@ -49,7 +49,8 @@ static load_fn *byte_order(const uint8_t *data) {
 }
 
 /* Walks the records; stores packets where there is room for them. */
-static bool walk(const uint8_t *data, size_t size, load_fn *load, mlc_packets *packets, int64_t *n, int64_t *skipped) {
+static bool walk(const uint8_t *data, size_t size, load_fn *load, mlc_packets *packets, int64_t *n,
+                 int64_t *skipped) {
     size_t at = FILE_HEADER;
     *n = *skipped = 0;
     while (at < size) {
@@ -91,8 +92,8 @@ bool mlc_packets_read(mlc_run *run, const char *path, mlc_packets *packets) {
         return mlc_error(&run->diag, "%s: the capture is cut off in packet %lld", mlc_escape(path),
                          (long long)(n + skipped + 1));
     if (skipped)
-        mlc_warning(&run->diag, "%s: left out %lld packets that are not %d to %d bytes long", mlc_escape(path),
-                    (long long)skipped, MLC_MIN_PACKET, MLC_MAX_PACKET);
+        mlc_warning(&run->diag, "%s: left out %lld packets that are not %d to %d bytes long",
+                    mlc_escape(path), (long long)skipped, MLC_MIN_PACKET, MLC_MAX_PACKET);
     if (n == 0)
         return mlc_error(&run->diag, "%s: has no packet to use", mlc_escape(path));
     packets->data = MLC_NEW_ARRAY(run->arena, n, const uint8_t *);
@@ -101,23 +102,24 @@ bool mlc_packets_read(mlc_run *run, const char *path, mlc_packets *packets) {
 }
 
 bool mlc_packet_run(mlc_run *run, int fd, const mlc_packets *packets, int64_t i, int64_t *verdict) {
-    LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packets->data[i], .data_size_in = packets->size[i], .repeat = 1);
+    LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packets->data[i], .data_size_in = packets->size[i],
+                .repeat = 1);
     if (!mlc_test_run(run, fd, &opts))
         return false;
     *verdict = opts.retval;
     return true;
 }
 
-const char *mlc_verdict_name(int64_t verdict) {
-    static const char *const names[] = {"XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"};
-    return verdict >= 0 && verdict < 5 ? names[verdict] : NULL;
-}
-
-void mlc_verdicts_print(const int64_t *verdicts, int64_t n) {
-    int64_t counts[6] = {0};
+json_t *mlc_verdicts_json(const int64_t *verdicts, int64_t n) {
+    static const char *const names[] = {"XDP_ABORTED", "XDP_DROP",     "XDP_PASS",
+                                        "XDP_TX",      "XDP_REDIRECT", "other"};
+    enum { OTHER = 5 };
+    int64_t counts[OTHER + 1] = {0};
     for (int64_t i = 0; i < n; i++)
-        counts[mlc_verdict_name(verdicts[i]) ? verdicts[i] : 5]++;
-    for (int v = 0; v < 6; v++)
+        counts[verdicts[i] >= 0 && verdicts[i] < OTHER ? verdicts[i] : OTHER]++;
+    json_t *j = json_object();
+    for (int v = 0; v <= OTHER; v++)
         if (counts[v])
-            printf("%-12s %10lld packets\n", v < 5 ? mlc_verdict_name(v) : "other", (long long)counts[v]);
+            json_object_set_new(j, names[v], json_integer(counts[v]));
+    return j;
 }

@@ -28,10 +28,7 @@ bool mlc_packets_read(mlc_run *run, const char *path, mlc_packets *packets);
 /* The verdict of XDP program `fd` on packet `i`. */
 bool mlc_packet_run(mlc_run *run, int fd, const mlc_packets *packets, int64_t i, int64_t *verdict);
 
-/* "XDP_DROP" ..., or NULL. */
-const char *mlc_verdict_name(int64_t verdict);
-
-/* Prints how often each verdict was given. */
-void mlc_verdicts_print(const int64_t *verdicts, int64_t n);
+/* How often each verdict was given: {"XDP_DROP": 12, ...}; a new reference. */
+json_t *mlc_verdicts_json(const int64_t *verdicts, int64_t n);
 
 #endif

@@ -24,8 +24,8 @@ bool mlc_name_valid(const char *name) {
 }
 
 const char *mlc_pin_path(mlc_run *run, const char *bpffs, const char *name, const char *file) {
-    return mlc_arena_printf(run->arena, "%s/mlc%s%s%s%s", bpffs, name ? "/" : "", name ? name : "", file ? "/" : "",
-                            file ? file : "");
+    return mlc_arena_printf(run->arena, "%s/mlc%s%s%s%s", bpffs, name ? "/" : "", name ? name : "",
+                            file ? "/" : "", file ? file : "");
 }
 
 static bool is_bpffs(const char *path) {
@@ -35,8 +35,8 @@ static bool is_bpffs(const char *path) {
 
 bool mlc_pins_prepare(mlc_run *run, const char *bpffs) {
     if (access(bpffs, X_OK))
-        return mlc_error(&run->diag, "%s: %s; another BPF file system can be named with --bpffs", mlc_escape(bpffs),
-                         mlc_errno(errno));
+        return mlc_error(&run->diag, "%s: %s; another BPF file system can be named with --bpffs",
+                         mlc_escape(bpffs), mlc_errno(errno));
     if (!is_bpffs(bpffs) && (strcmp(bpffs, MLC_BPFFS) || mount("bpf", bpffs, "bpf", 0, "mode=0700")))
         return mlc_error(&run->diag, "%s is not a BPF file system; mount it as root: mount -t bpf bpf %s",
                          mlc_escape(bpffs), mlc_escape(bpffs));
@@ -104,17 +104,17 @@ static bool pin_state(mlc_run *run, const json_t *state, const char *path) {
     return !err || mlc_error(&run->diag, "%s: %s", mlc_escape(path), mlc_errno(err));
 }
 
-json_t *mlc_state_create(mlc_run *run, const mlc_object *object, const struct bpf_program *program, const char *device,
-                         const char *mode) {
+json_t *mlc_state_create(mlc_run *run, const mlc_object *object, const struct bpf_program *program,
+                         const char *device, const char *mode) {
     char absolute[PATH_MAX];
     json_t *manifest = object->manifest ? json_copy(object->manifest->json) : json_null();
     if (object->manifest)
         json_object_del(manifest, "nodes"); /* long, and of no use once the verifier agreed */
-    return mlc_keep_json(run, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:o}", "mlc_run", MLC_VERSION, "device", device,
-                                        "mode", mode, "object",
-                                        mlc_escape(realpath(object->path, absolute) ? absolute : object->path),
-                                        "program", mlc_escape(bpf_program__name(program)), "since",
-                                        (json_int_t)time(NULL), "manifest", manifest));
+    return mlc_keep_json(
+        run, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:o}", "mlc_run", MLC_VERSION, "device", device, "mode",
+                       mode, "object", mlc_escape(realpath(object->path, absolute) ? absolute : object->path),
+                       "program", mlc_escape(bpf_program__name(program)), "since", (json_int_t)time(NULL),
+                       "manifest", manifest));
 }
 
 /* libbpf's own maps (.rodata, .bss) have dots in their names, which bpffs does not take. */
@@ -132,8 +132,8 @@ static bool pin_maps(mlc_run *run, const char *dir, struct bpf_object *bpf) {
     return true;
 }
 
-bool mlc_pin_generation(mlc_run *run, const char *dir, const mlc_object *object, const struct bpf_program *program,
-                        const json_t *state, const char **generation) {
+bool mlc_pin_generation(mlc_run *run, const char *dir, const mlc_object *object,
+                        const struct bpf_program *program, const json_t *state, const char **generation) {
     struct bpf_prog_info info;
     if (!mlc_program_info(run, bpf_program__fd(program), &info))
         return false;
@@ -163,8 +163,9 @@ bool mlc_attachment_open(mlc_run *run, const char *bpffs, const char *name, mlc_
         return mlc_error(&run->diag, "nothing is attached as '%s'; see mlc-run list", name);
     if (a->link < 0 && (errno == EPERM || errno == EACCES))
         return mlc_error(&run->diag, "'%s': %s; %s", name, mlc_errno(errno),
-                         mlc_missing_capability(BPF_PROG_TYPE_UNSPEC) ? "CAP_BPF is missing"
-                                                                      : "the BPF file system does not let this user in");
+                         mlc_missing_capability(BPF_PROG_TYPE_UNSPEC)
+                             ? "CAP_BPF is missing"
+                             : "the BPF file system does not let this user in");
     if (a->link < 0 || bpf_obj_get_info_by_fd(a->link, &a->info, &size)) {
         mlc_error(&run->diag, "'%s': %s", name, mlc_errno(errno));
         mlc_attachment_close(a);
@@ -209,7 +210,9 @@ bool mlc_require_jit(mlc_run *run, const struct bpf_program *program, bool allow
         return false;
     if (info.jited_prog_len || allowed)
         return true;
-    mlc_error(&run->diag, "program '%s' was not compiled by the kernel's JIT and would run in the interpreter",
+    mlc_error(&run->diag,
+              "program '%s' was not compiled by the kernel's JIT and would run in the interpreter",
               mlc_escape(bpf_program__name(program)));
-    return mlc_note(&run->diag, "check net.core.bpf_jit_enable (and bpf_jit_harden), or use --allow-interpreter");
+    return mlc_note(&run->diag,
+                    "check net.core.bpf_jit_enable (and bpf_jit_harden), or use --allow-interpreter");
 }

@@ -46,13 +46,13 @@ const char *mlc_attachment_device(mlc_run *run, const mlc_attachment *a);
 const char *mlc_attachment_text(const mlc_attachment *a, const char *key);
 
 /* The state of a loaded object about to be attached. */
-json_t *mlc_state_create(mlc_run *run, const mlc_object *object, const struct bpf_program *program, const char *device,
-                         const char *mode);
+json_t *mlc_state_create(mlc_run *run, const mlc_object *object, const struct bpf_program *program,
+                         const char *device, const char *mode);
 
 /* Pins program, maps and state below `dir`; *generation is the folder. Nothing is
  * left behind on failure. */
-bool mlc_pin_generation(mlc_run *run, const char *dir, const mlc_object *object, const struct bpf_program *program,
-                        const json_t *state, const char **generation);
+bool mlc_pin_generation(mlc_run *run, const char *dir, const mlc_object *object,
+                        const struct bpf_program *program, const json_t *state, const char **generation);
 
 /* Removes a folder with everything in it; what is not there is no error. */
 bool mlc_unpin(mlc_run *run, const char *path);

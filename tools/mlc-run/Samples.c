@@ -45,8 +45,10 @@ void mlc_samples_report(mlc_run *run, const mlc_samples *samples) {
     for (int k = 0; k < samples->manifest->n_inputs; k++) {
         const mlc_binding *b = &samples->manifest->inputs[k];
         if (samples->clamped[k])
-            mlc_warning(&run->diag, "input '%s': %lld of %lld values are outside its range [%.9g, %.9g] or not a number",
-                        mlc_escape(b->name), (long long)samples->clamped[k], (long long)(samples->n * b->elements),
+            mlc_warning(&run->diag,
+                        "input '%s': %lld of %lld values are outside its range [%.9g, %.9g] or not a number",
+                        mlc_escape(b->name), (long long)samples->clamped[k],
+                        (long long)(samples->n * b->elements),
                         samples->raw ? (double)b->lo : ((double)b->lo - (double)b->zero) * b->scale,
                         samples->raw ? (double)b->hi : ((double)b->hi - (double)b->zero) * b->scale);
     }
@@ -55,7 +57,8 @@ void mlc_samples_report(mlc_run *run, const mlc_samples *samples) {
 static const char *list_arrays(mlc_run *run, const mlc_arrays *arrays) {
     const char *list = "no array at all";
     for (int i = 0; i < arrays->n; i++)
-        list = mlc_arena_printf(run->arena, "%s%s'%s' %s", i ? list : "", i ? ", " : "", mlc_escape(arrays->array[i].name),
+        list = mlc_arena_printf(run->arena, "%s%s'%s' %s", i ? list : "", i ? ", " : "",
+                                mlc_escape(arrays->array[i].name),
                                 mlc_shape_str(run->arena, &arrays->array[i].tensor->shape));
     return list;
 }
@@ -83,8 +86,8 @@ static int64_t count_samples(const mlc_binding *b, const mlc_shape *shape) {
 /* Raw integers are promises to the generated code: none may be outside the range. */
 static bool check_raw(mlc_run *run, const char *path, const mlc_binding *b, const mlc_tensor *t) {
     if (!mlc_dtype_is_integer(t->dtype))
-        return mlc_error(&run->diag, "%s: array for input '%s' is %s; --raw-inputs takes integers", mlc_escape(path),
-                         mlc_escape(b->name), mlc_dtype_name(t->dtype));
+        return mlc_error(&run->diag, "%s: array for input '%s' is %s; --raw-inputs takes integers",
+                         mlc_escape(path), mlc_escape(b->name), mlc_dtype_name(t->dtype));
     int64_t n = mlc_shape_elements(&t->shape);
     for (int64_t i = 0; i < n; i++)
         if (t->i[i] < b->lo || t->i[i] > b->hi)
@@ -94,7 +97,8 @@ static bool check_raw(mlc_run *run, const char *path, const mlc_binding *b, cons
     return true;
 }
 
-bool mlc_samples_read(mlc_run *run, const mlc_manifest *manifest, const char *path, bool raw, mlc_samples *samples) {
+bool mlc_samples_read(mlc_run *run, const mlc_manifest *manifest, const char *path, bool raw,
+                      mlc_samples *samples) {
     const mlc_arrays *arrays = mlc_npz_read(run->arena, &run->diag, path);
     if (!arrays)
         return false;
@@ -109,18 +113,20 @@ bool mlc_samples_read(mlc_run *run, const mlc_manifest *manifest, const char *pa
             t = arrays->array[0].tensor;
         if (!t)
             return mlc_error(&run->diag, "%s: no array for input '%s' %s; there is %s", mlc_escape(path),
-                             mlc_escape(b->name), mlc_shape_str(run->arena, &b->shape), list_arrays(run, arrays));
+                             mlc_escape(b->name), mlc_shape_str(run->arena, &b->shape),
+                             list_arrays(run, arrays));
         if (t->dtype == MLC_STRING)
             return mlc_error(&run->diag, "%s: array for input '%s' is not numeric", mlc_escape(path),
                              mlc_escape(b->name));
         int64_t n = count_samples(b, &t->shape);
         if (n < 0)
-            return mlc_error(&run->diag, "%s: array for input '%s' has shape %s, which is not a number of samples of %s",
+            return mlc_error(&run->diag,
+                             "%s: array for input '%s' has shape %s, which is not a number of samples of %s",
                              mlc_escape(path), mlc_escape(b->name), mlc_shape_str(run->arena, &t->shape),
                              mlc_shape_str(run->arena, &b->shape));
         if (k && n != samples->n)
-            return mlc_error(&run->diag, "%s: %lld samples for input '%s', but %lld for input '%s'", mlc_escape(path),
-                             (long long)n, mlc_escape(b->name), (long long)samples->n,
+            return mlc_error(&run->diag, "%s: %lld samples for input '%s', but %lld for input '%s'",
+                             mlc_escape(path), (long long)n, mlc_escape(b->name), (long long)samples->n,
                              mlc_escape(manifest->inputs[0].name));
         if (raw && !check_raw(run, path, b, t))
             return false;
@@ -155,7 +161,8 @@ mlc_tensor *mlc_result_create(mlc_run *run, const mlc_binding *output, int64_t n
     return mlc_tensor_create(run->arena, raw ? MLC_INT64 : output->dtype, &shape);
 }
 
-void mlc_result_unpack(const mlc_binding *output, const uint8_t *out, bool raw, mlc_tensor *result, int64_t i) {
+void mlc_result_unpack(const mlc_binding *output, const uint8_t *out, bool raw, mlc_tensor *result,
+                       int64_t i) {
     int64_t least = INT64_MIN, most = INT64_MAX;
     if (mlc_dtype_is_integer(result->dtype))
         mlc_dtype_range(result->dtype, &least, &most);
@@ -164,7 +171,8 @@ void mlc_result_unpack(const mlc_binding *output, const uint8_t *out, bool raw, 
         int64_t q = output->is_signed ? mlc_sign_extend(bits, 8 * output->width) : (int64_t)bits;
         int64_t at = i * output->elements + e;
         if (mlc_dtype_is_float(result->dtype))
-            result->f[at] = mlc_dtype_round(result->dtype, (double)((__int128)q - output->zero) * output->scale);
+            result->f[at] =
+                mlc_dtype_round(result->dtype, (double)((__int128)q - output->zero) * output->scale);
         else
             result->i[at] = raw ? q : q < least ? least : q > most ? most : q;
     }

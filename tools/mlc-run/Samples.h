@@ -20,7 +20,8 @@ typedef struct mlc_samples {
  * accepted where the first dimension is n and the element count fits, or where
  * the array is one sample. Returns false after reporting.
  */
-bool mlc_samples_read(mlc_run *run, const mlc_manifest *manifest, const char *path, bool raw, mlc_samples *samples);
+bool mlc_samples_read(mlc_run *run, const mlc_manifest *manifest, const char *path, bool raw,
+                      mlc_samples *samples);
 
 /* `n` samples drawn uniformly from each input's range, the same ones every time. */
 void mlc_samples_random(mlc_run *run, const mlc_manifest *manifest, int64_t n, mlc_samples *samples);
@@ -35,6 +36,7 @@ void mlc_samples_report(mlc_run *run, const mlc_samples *samples);
 mlc_tensor *mlc_result_create(mlc_run *run, const mlc_binding *output, int64_t n, bool raw);
 
 /* Stores sample `i` of an output from a buffer of manifest->out_size bytes. */
-void mlc_result_unpack(const mlc_binding *output, const uint8_t *out, bool raw, mlc_tensor *result, int64_t i);
+void mlc_result_unpack(const mlc_binding *output, const uint8_t *out, bool raw, mlc_tensor *result,
+                       int64_t i);
 
 #endif

@@ -27,7 +27,8 @@ typedef struct source {
 } source;
 
 static bool open_source(mlc_run *run, const mlc_attachment *a, source *s) {
-    *s = (source){.attachment = a, .map = bpf_obj_get(mlc_arena_printf(run->arena, "%s/mlc_stats", a->current))};
+    *s = (source){.attachment = a,
+                  .map = bpf_obj_get(mlc_arena_printf(run->arena, "%s/mlc_stats", a->current))};
     if (s->map < 0)
         return true;
     struct bpf_map_info info = {0};
@@ -84,23 +85,25 @@ static json_t *report_json(mlc_run *run, const stats_options *o, const source *s
         const char *name = counter_name(run, s, i);
         json_object_set_new(counters, name, json_integer((json_int_t)to->counters[i]));
         if (o->interval > 0)
-            json_object_set_new(rates, name, json_real((double)(to->counters[i] - from->counters[i]) / seconds));
+            json_object_set_new(rates, name,
+                                json_real((double)(to->counters[i] - from->counters[i]) / seconds));
     }
-    json_t *j = json_pack("{s:s,s:s,s:I,s:o}", "name", o->name, "device",
-                          mlc_attachment_device(run, s->attachment), "program_id",
-                          (json_int_t)s->attachment->info.prog_id, "counters", counters);
+    json_t *j =
+        json_pack("{s:s,s:s,s:I,s:o}", "name", o->name, "device", mlc_attachment_device(run, s->attachment),
+                  "program_id", (json_int_t)s->attachment->info.prog_id, "counters", counters);
     if (o->interval > 0)
         json_object_set_new(j, "per_second", rates);
     else
         json_decref(rates);
     uint64_t runs = to->runs - from->runs;
     json_object_set_new(j, "runs", json_integer((json_int_t)runs));
-    json_object_set_new(j, "ns_per_packet", runs ? json_real((double)(to->run_ns - from->run_ns) / (double)runs)
-                                                 : json_null());
+    json_object_set_new(j, "ns_per_packet",
+                        runs ? json_real((double)(to->run_ns - from->run_ns) / (double)runs) : json_null());
     return j;
 }
 
-static void report(mlc_run *run, const stats_options *o, const source *s, const snapshot *from, const snapshot *to) {
+static void report(mlc_run *run, const stats_options *o, const source *s, const snapshot *from,
+                   const snapshot *to) {
     double seconds = to->at - from->at;
     printf("%s on %s\n", o->name, mlc_attachment_device(run, s->attachment));
     for (int i = 0; i < s->n; i++) {
@@ -123,7 +126,8 @@ static bool stats(mlc_run *run, const stats_options *o) {
     /* The kernel times programs as long as this descriptor is open. */
     int timing = o->interval > 0 ? bpf_enable_stats(BPF_STATS_RUN_TIME) : -1;
     if (o->interval > 0 && timing < 0)
-        mlc_warning(&run->diag, "no time per packet: %s (CAP_SYS_ADMIN or sysctl kernel.bpf_stats_enabled=1 is needed)",
+        mlc_warning(&run->diag,
+                    "no time per packet: %s (CAP_SYS_ADMIN or sysctl kernel.bpf_stats_enabled=1 is needed)",
                     mlc_errno(timing));
     snapshot from = {0}, to = {0};
     bool ok = open_source(run, &a, &s);
@@ -153,7 +157,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_INTERVAL:
         o->interval = mlc_option_real(state, "interval", arg);
         if (o->interval <= 0 || o->interval > 86400)
-            argp_error(state, "--interval: '%s' is not a number of seconds, above 0 and at most 86400", mlc_escape(arg));
+            argp_error(state, "--interval: '%s' is not a number of seconds, above 0 and at most 86400",
+                       mlc_escape(arg));
         return 0;
     case KEY_BPFFS:
         o->bpffs = arg;
@@ -174,8 +179,10 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 
 bool mlc_command_stats(mlc_run *run, int argc, char **argv) {
     static const struct argp_option options[] = {
-        {"interval", KEY_INTERVAL, "SECONDS", 0, "Watch for so long: adds rates, and the time per packet where the "
-         "process has CAP_SYS_ADMIN (measuring it slows the filter a little)", 0},
+        {"interval", KEY_INTERVAL, "SECONDS", 0,
+         "Watch for so long: adds rates, and the time per packet where the "
+         "process has CAP_SYS_ADMIN (measuring it slows the filter a little)",
+         0},
         {"bpffs", KEY_BPFFS, "DIR", 0, "The BPF file system it is pinned in (default: " MLC_BPFFS ")", 0},
         MLC_OPTION_JSON,
         {0},

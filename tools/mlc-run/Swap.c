@@ -47,7 +47,8 @@ static bool inherit(mlc_run *run, const mlc_attachment *a, mlc_object *object, j
         if (!map)
             continue;
         int fd = bpf_obj_get(mlc_arena_printf(run->arena, "%s/%s", a->current, name));
-        bool same = fd >= 0 && same_definition(map, fd) && (strcmp(name, "mlc_stats") || same_counters(a, object));
+        bool same =
+            fd >= 0 && same_definition(map, fd) && (strcmp(name, "mlc_stats") || same_counters(a, object));
         int err = same ? bpf_map__reuse_fd(map, fd) : 0; /* duplicates fd */
         if (fd >= 0)
             close(fd);
@@ -69,7 +70,8 @@ static bool update_link(mlc_run *run, const mlc_attachment *a, const struct bpf_
         return true;
     if (err == -ENOLINK || err == -ENODEV)
         return mlc_error(&run->diag, "'%s': its device is gone; detach it and attach again", a->name);
-    return mlc_error(&run->diag, "'%s': replacing the program: %s; the old one goes on", a->name, mlc_errno(err));
+    return mlc_error(&run->diag, "'%s': replacing the program: %s; the old one goes on", a->name,
+                     mlc_errno(err));
 }
 
 static void print_maps(const char *what, const json_t *names) {
@@ -82,8 +84,8 @@ static void report(const mlc_attachment *a, const mlc_object *object, const char
     const char *id = strrchr(generation, '/') + 1;
     if (json) {
         mlc_print_json(json_pack("{s:s,s:I,s:o,s:O,s:O,s:f}", "name", a->name, "old_program_id",
-                                 (json_int_t)a->info.prog_id, "program_id", json_integer(atoll(id)), "kept", kept,
-                                 "fresh", fresh, "load_ms", object->load_ms));
+                                 (json_int_t)a->info.prog_id, "program_id", json_integer(atoll(id)), "kept",
+                                 kept, "fresh", fresh, "load_ms", object->load_ms));
         return;
     }
     printf("%s: program %u replaced by %s", a->name, a->info.prog_id, id);
@@ -92,8 +94,8 @@ static void report(const mlc_attachment *a, const mlc_object *object, const char
     putchar('\n');
 }
 
-static bool replace(mlc_run *run, const swap_options *o, const mlc_attachment *a, mlc_object *object, json_t *kept,
-                    json_t *fresh) {
+static bool replace(mlc_run *run, const swap_options *o, const mlc_attachment *a, mlc_object *object,
+                    json_t *kept, json_t *fresh) {
     const char *generation;
     struct bpf_program *program = mlc_object_program(run, object, BPF_PROG_TYPE_XDP, o->program);
     if (!program)
@@ -161,8 +163,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 bool mlc_command_swap(mlc_run *run, int argc, char **argv) {
     static const struct argp_option options[] = {
         {"program", KEY_PROGRAM, "NAME", 0, "The XDP program, where the object has several", 0},
-        {"allow-interpreter", KEY_INTERPRETER, NULL, 0, "Swap even when the kernel's JIT did not compile the program",
-         0},
+        {"allow-interpreter", KEY_INTERPRETER, NULL, 0,
+         "Swap even when the kernel's JIT did not compile the program", 0},
         {"bpffs", KEY_BPFFS, "DIR", 0, "The BPF file system it is pinned in (default: " MLC_BPFFS ")", 0},
         MLC_OPTION_JSON,
         {0},
@@ -172,7 +174,8 @@ bool mlc_command_swap(mlc_run *run, int argc, char **argv) {
         .parser = parse,
         .args_doc = "NAME OBJ",
         .doc = "Replace an attached packet filter without missing a packet.\v"
-               "Maps of flows, sources and destinations carry on where both programs define them alike, counters where "
+               "Maps of flows, sources and destinations carry on where both programs define them alike, "
+               "counters where "
                "they have the same names. When anything fails the old program goes on.",
     };
     swap_options o = {.bpffs = MLC_BPFFS};

@@ -3,6 +3,7 @@
  * so that one refusal does not hide the verdict on the others.
  */
 #include "Object.h"
+#include "Stack.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -17,9 +18,9 @@ typedef struct verify_options {
 typedef struct verdict {
     const char *program, *section;
     bool accepted;
-    mlc_rejection why; /* when not accepted */
-    long insns;        /* in the object, subprograms included */
-    long xlated, jited; /* instructions, bytes */
+    mlc_rejection why;            /* when not accepted */
+    long insns;                   /* in the object, subprograms included */
+    long xlated, jited;           /* instructions, bytes */
     long verified, states, stack; /* -1: not stated */
     double load_ms;
 } verdict;
@@ -40,7 +41,7 @@ static void read_accepted(mlc_run *run, const struct bpf_program *program, const
     v->accepted = true;
     v->verified = mlc_log_number(log, "processed");
     v->states = mlc_log_number(log, "total_states");
-    v->stack = mlc_log_stack(log);
+    v->stack = mlc_stack_depth(run, bpf_program__insns(program), bpf_program__insn_cnt(program), log);
     if (!mlc_program_info(run, bpf_program__fd(program), &info))
         return;
     v->xlated = info.xlated_prog_len / 8;
@@ -70,7 +71,7 @@ static bool verify_one(mlc_run *run, const char *path, int index, verdict *v) {
     }
     v->verified = mlc_log_number(log, "processed");
     v->states = mlc_log_number(log, "total_states");
-    v->stack = mlc_log_stack(log);
+    v->stack = mlc_stack_depth(run, bpf_program__insns(program), bpf_program__insn_cnt(program), log);
     bool logged = log[0] != 0;
     mlc_object_close(&object);
     if (!logged)
@@ -130,20 +131,20 @@ static void print_table(mlc_run *run, const char *path, const verdict *v, int n)
             name = (int)strlen(mlc_escape(v[i].program));
     if ((int)strlen(mlc_escape(base)) > file)
         file = (int)strlen(mlc_escape(base));
-    printf("%-*s  %-*s  %-7s  %8s  %8s  %8s  %7s  %5s  %9s  %9s\n", file, "File", name, "Program", "Verdict", "Insns",
-           "Xlated", "Verified", "States", "Stack", "JIT bytes", "Load ms");
+    printf("%-*s  %-*s  %-7s  %8s  %8s  %8s  %7s  %5s  %9s  %9s\n", file, "File", name, "Program", "Verdict",
+           "Insns", "Xlated", "Verified", "States", "Stack", "JIT bytes", "Load ms");
     for (int i = 0; i < n; i++)
         printf("%-*s  %-*s  %-7s  %8ld  %8s  %8s  %7s  %5s  %9s  %9.2f\n", file, mlc_escape(base), name,
                mlc_escape(v[i].program), v[i].accepted ? "success" : "failure", v[i].insns,
-               number(run, v[i].accepted ? v[i].xlated : -1), number(run, v[i].verified), number(run, v[i].states),
-               number(run, v[i].stack), number(run, v[i].accepted ? v[i].jited : -1), v[i].load_ms);
+               number(run, v[i].accepted ? v[i].xlated : -1), number(run, v[i].verified),
+               number(run, v[i].states), number(run, v[i].stack),
+               number(run, v[i].accepted ? v[i].jited : -1), v[i].load_ms);
 }
 
 static int count_programs(const mlc_object *object) {
     struct bpf_program *program;
     int n = 0;
-    bpf_object__for_each_program(program, object->bpf)
-        n++;
+    bpf_object__for_each_program(program, object->bpf) n++;
     return n;
 }
 
@@ -205,9 +206,12 @@ bool mlc_command_verify(mlc_run *run, int argc, char **argv) {
         .parser = parse,
         .args_doc = "OBJ",
         .doc = "Load every program of an object through the kernel's verifier and report.\v"
-               "Insns counts the object's instructions, Xlated those that the kernel made of them, Verified those that "
-               "the verifier walked (its limit is 1,000,000), Stack the bytes of all functions together. A refusal is "
-               "explained with the node of the model it happened in. Any libbpf object will do. Nothing stays loaded.",
+               "Insns counts the object's instructions, Xlated those that the kernel made of them, Verified "
+               "those that "
+               "the verifier walked (its limit is 1,000,000), Stack the bytes of its deepest chain of calls. "
+               "A refusal is "
+               "explained with the node of the model it happened in. Any libbpf object will do. Nothing "
+               "stays loaded.",
     };
     verify_options o = {0};
     argp_parse(&argp, argc, argv, 0, NULL, &o);

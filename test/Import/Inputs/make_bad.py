@@ -168,8 +168,8 @@ def names():
     yield "input", model([node("Relu", ["x"], ["x"], name="a"), node("Relu", ["x"], ["y"])])
     yield "initializer", model(initializers=[tensor("w", np.zeros(1, "f4")), tensor("w", np.zeros(1, "f4"))])
     yield "missing", model(initializers=[tensor("w", np.eye(2, dtype="f4"))])
-    yield "cycle", model([node("Add", ["x", "c"], ["b"], name="one"), node("Relu", ["b"], ["c"], name="two"),
-                          node("Relu", ["c"], ["y"])])
+    yield "cycle", model([node("Add", ["x", "s"], ["r"], name="one"), node("Relu", ["r"], ["s"], name="two"),
+                          node("Relu", ["s"], ["y"])])
     yield "unsorted", model([node("Relu", ["t"], ["y"], name="last"), node("Tanh", ["x"], ["t"], name="first")])
     yield "output", model(outputs=[value("nowhere", [1, 2])])
     yield "none", model(outputs=[])
@@ -178,7 +178,7 @@ def names():
 
 def ops():
     node = helper.make_node
-    yield "unknown", model([node("Rleu", ["x"], ["t"], name="one"), node("Relu", ["t"], ["u"]),
+    yield "unknown", model([node("Rellu", ["x"], ["t"], name="one"), node("Relu", ["t"], ["u"]),
                             node("Frobnicate", ["u"], ["y"], name="two", domain="acme")],
                            opsets=(("", 13), ("acme", 3)))
     yield "domain", model([node("Frobnicate", ["x"], ["y"], name="two", domain="acme")])
@@ -189,6 +189,7 @@ def ops():
     yield "omitted", model([node("Add", ["x", ""], ["y"], name="a")])
     yield "internal", model([node("add", ["x", "x"], ["y"], name="a", domain="mlc")], opsets=(("", 13), ("mlc", 1)))
     yield "opset", model(opsets=(("", 0),))
+    yield "nan", model([node("Constant", [], ["y"], name="c", value_floats=[1.0, float("nan")])])
     yield "many", model([node("Nope", ["x"], [f"t{i}"]) for i in range(500)] + [node("Relu", ["x"], ["y"])])
 
 

@@ -29,8 +29,7 @@ struct {
 const volatile __u32 variant = VARIANT;
 
 SEC("xdp")
-int mlc_xdp(struct xdp_md *ctx)
-{
+int mlc_xdp(struct xdp_md *ctx) {
     struct ethhdr *eth = (void *)(long)ctx->data;
     if ((void *)(eth + 1) > (void *)(long)ctx->data_end || eth->h_proto != bpf_htons(MARKED))
         return XDP_PASS;

@@ -3,8 +3,7 @@
 
 void entry(const uint8_t *in, uint8_t *out, uint8_t *scratch);
 
-void entry(const uint8_t *in, uint8_t *out, uint8_t *scratch)
-{
+void entry(const uint8_t *in, uint8_t *out, uint8_t *scratch) {
     (void)scratch;
     mlc_model(in, out);
 }

@@ -6,8 +6,7 @@
  */
 #include <stdint.h>
 
-static inline __attribute__((always_inline)) void mlc_model(const uint8_t *in, uint8_t *out)
-{
+static inline __attribute__((always_inline)) void mlc_model(const uint8_t *in, uint8_t *out) {
     const int16_t *a = (const int16_t *)in;
     int32_t b = *(const int32_t *)(in + 4);
     int64_t *y = (int64_t *)out;

@@ -29,8 +29,7 @@ struct {
 __u32 mlc_next, mlc_count;
 
 SEC("socket")
-int mlc_raw(struct __sk_buff *ctx)
-{
+int mlc_raw(struct __sk_buff *ctx) {
     __u32 i = mlc_next;
     mlc_next = i + 1 < mlc_count ? i + 1 : 0;
     struct in *in = bpf_map_lookup_elem(&mlc_in, &i);

@@ -4,8 +4,7 @@
 #include <bpf/bpf_helpers.h>
 
 SEC("xdp")
-int mlc_xdp(struct xdp_md *ctx)
-{
+int mlc_xdp(struct xdp_md *ctx) {
     return *(volatile __u8 *)(long)ctx->data ? XDP_PASS : XDP_DROP;
 }
 

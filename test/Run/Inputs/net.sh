@@ -3,7 +3,7 @@
 # `ip netns exec` would hide mounted BPF file systems, hence nsenter.
 set -eu
 net=mlc-test-$$
-bpffs=$(mktemp -d)
+bpffs=$(mktemp -d /tmp/mlc-test-XXXXXX)
 
 clean_up() {
     umount "$bpffs" && rmdir "$bpffs"

@@ -5,15 +5,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void ignore(void *user, mlc_severity severity, const char *line)
-{
+static void ignore(void *user, mlc_severity severity, const char *line) {
     (void)user;
     (void)severity;
     (void)line;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     enum { CAP = 256 << 20 };
     mlc_arena *arena = mlc_arena_create(CAP);
     mlc_diag diag = {.sink = ignore};
