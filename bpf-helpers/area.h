@@ -24,7 +24,7 @@ struct mlc_flow {
     __u64 first, last;
     __u64 packets, bytes, sum_of_squares; /* of ip_len */
     __u64 iat_max;                        /* largest gap between packets */
-    __u64 syn, finrst, psh; /* packets with these flags */
+    __u64 syn, finrst, psh;               /* packets with these flags */
     __u64 min_len, max_len;
 };
 
@@ -46,8 +46,8 @@ struct mlc_packet {
     struct mlc_flow_key key;
     __u16 ip_len, fragment; /* host byte order */
     __u16 window;
-    __u8 flags;     /* of TCP */
-    __u8 ip_offset; /* from the first byte of the packet */
+    __u8 flags;                /* of TCP */
+    __u8 ip_offset;            /* from the first byte of the packet */
     __u8 ip_header, l4_header; /* bytes; l4_header 0: none, or not known */
     __u8 pad[6];
 };
@@ -58,8 +58,8 @@ struct mlc_area {
     __u32 counter; /* key of mlc_stats */
     __u32 pad2;
     struct mlc_packet packet;
-    __u64 now; /* ns */
-    __u64 iat; /* ns since the flow's previous packet */
+    __u64 now;      /* ns */
+    __u64 iat;      /* ns since the flow's previous packet */
     __u64 new_flow; /* 1: the packet begins a flow */
     __u64 syn_only; /* 1: SYN without ACK */
     /* The state after this packet; for a moment, a new one to insert. */
@@ -75,8 +75,7 @@ _Static_assert(sizeof(struct mlc_area) <= MLC_FEATURES_BYTES, "MLC_FEATURES_BYTE
 /* The functions that fill the frame return this or an mlc_packet_error. */
 enum { MLC_NO_ERROR = -1 };
 
-static __always_inline int mlc_uses(int feature)
-{
+static __always_inline int mlc_uses(int feature) {
     return mlc_feature_builtins[feature / 32] >> feature % 32 & 1;
 }
 
@@ -87,20 +86,20 @@ static __always_inline int mlc_uses(int feature)
 
 /* The same pointer to LLVM's mind a new one: addresses of members are computed from
  * it where they are used, and not kept in registers or on the stack in between. */
-#define MLC_FRESH(pointer)                                              \
-    ({                                                                  \
-        typeof(pointer) fresh_;                                         \
-        asm volatile("%0 = %1" : "=r"(fresh_) : "r"(pointer));          \
-        fresh_;                                                         \
+#define MLC_FRESH(pointer)                                     \
+    ({                                                         \
+        typeof(pointer) fresh_;                                \
+        asm volatile("%0 = %1" : "=r"(fresh_) : "r"(pointer)); \
+        fresh_;                                                \
     })
 
 /* Sets a feature that the model uses; the value is computed only then. */
-#define MLC_SET(area, SYMBOL, value)                            \
-    do {                                                        \
-        if (mlc_uses(MLC_##SYMBOL)) {                           \
-            (area)->feature[MLC_##SYMBOL] = (__u16)(value);     \
-            MLC_REREAD();                                       \
-        }                                                       \
+#define MLC_SET(area, SYMBOL, value)                        \
+    do {                                                    \
+        if (mlc_uses(MLC_##SYMBOL)) {                       \
+            (area)->feature[MLC_##SYMBOL] = (__u16)(value); \
+            MLC_REREAD();                                   \
+        }                                                   \
     } while (0)
 
 #endif

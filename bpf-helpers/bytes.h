@@ -8,15 +8,14 @@
 /* Above this a call of bpf_xdp_load_bytes (Linux 5.18) beats single loads. */
 enum { MLC_INLINE_COPY = 256 };
 
-#define MLC_COPY(type, to, from, at, n)                                    \
-    if ((at) + sizeof(type) <= (n)) {                                      \
-        *(type *)((to) + (at)) = *(const type *)((from) + (at));           \
-        (at) += sizeof(type);                                              \
+#define MLC_COPY(type, to, from, at, n)                          \
+    if ((at) + sizeof(type) <= (n)) {                            \
+        *(type *)((to) + (at)) = *(const type *)((from) + (at)); \
+        (at) += sizeof(type);                                    \
     }
 
 /* `n` is a constant of the model: everything but the copies folds away. */
-static __always_inline int mlc_packet_bytes(struct xdp_md *ctx, __u8 *to)
-{
+static __always_inline int mlc_packet_bytes(struct xdp_md *ctx, __u8 *to) {
     const __u32 n = mlc_pkt_end - mlc_pkt_begin;
     if (n > MLC_INLINE_COPY)
         return bpf_xdp_load_bytes(ctx, mlc_pkt_begin, to, n) ? MLC_PACKET_SHORT : MLC_NO_ERROR;
@@ -38,8 +37,7 @@ static __always_inline int mlc_packet_bytes(struct xdp_md *ctx, __u8 *to)
 /* Zeros up to `n`, rounded up to 8. Straight-line code per 64 bytes: without
  * CAP_PERFMON every turn of a loop costs a speculation barrier. The asm statement
  * keeps LLVM from making a call of memset from it. */
-static __always_inline void mlc_zero(__u8 *to, __u32 n)
-{
+static __always_inline void mlc_zero(__u8 *to, __u32 n) {
     for (__u32 i = 0; i < n / 64; i++) {
 #pragma unroll
         for (int j = 0; j < 64; j += 8)
@@ -54,8 +52,7 @@ static __always_inline void mlc_zero(__u8 *to, __u32 n)
 
 /* Zeros, then what there is. The payload ends where the IP packet does, not with
  * Ethernet's padding, and where the frame ends. */
-static __always_inline void mlc_payload_bytes(struct xdp_md *ctx, __u8 *frame, const struct mlc_packet *p)
-{
+static __always_inline void mlc_payload_bytes(struct xdp_md *ctx, __u8 *frame, const struct mlc_packet *p) {
     __u32 skip = p->ip_header + p->l4_header + mlc_payload_off, start = p->ip_offset + skip;
     __u64 inside = mlc_excess(p->ip_len, skip);
     __u64 have = mlc_min(inside, mlc_excess(bpf_xdp_get_buff_len(ctx), start));

@@ -46,7 +46,7 @@ extern const __u32 mlc_clock_from_map; /* 1: time is mlc_now (replayed captures,
 
 /* --- bpf-raw --- */
 
-extern void *mlc_in_get(__u32 index);  /* NULL: no such sample */
+extern void *mlc_in_get(__u32 index); /* NULL: no such sample */
 extern void *mlc_out_get(__u32 index);
 
 #endif

@@ -28,16 +28,14 @@ struct mlc_cursor {
     void *at, *end;
 };
 
-static __always_inline int mlc_has(const struct mlc_cursor *c, int n)
-{
+static __always_inline int mlc_has(const struct mlc_cursor *c, int n) {
     return c->at + n <= c->end;
 }
 
 /* The asm statement keeps each way of a branch its own addition of a constant. */
 #define MLC_ADVANCE(c, n) asm volatile("%0 += %1" : "+r"((c)->at) : "i"(n))
 
-static __always_inline int mlc_parse_ethernet(struct mlc_cursor *c, struct mlc_packet *p)
-{
+static __always_inline int mlc_parse_ethernet(struct mlc_cursor *c, struct mlc_packet *p) {
     struct ethhdr *eth = c->at;
     if (!mlc_has(c, sizeof *eth))
         return MLC_PACKET_BAD_HEADER;
@@ -58,8 +56,7 @@ static __always_inline int mlc_parse_ethernet(struct mlc_cursor *c, struct mlc_p
     return type == bpf_htons(ETH_P_IP) ? MLC_NO_ERROR : MLC_PACKET_NOT_IPV4;
 }
 
-static __always_inline int mlc_parse_ip(struct mlc_cursor *c, struct mlc_packet *p)
-{
+static __always_inline int mlc_parse_ip(struct mlc_cursor *c, struct mlc_packet *p) {
     struct iphdr *ip = c->at;
     if (!mlc_has(c, sizeof *ip))
         return MLC_PACKET_BAD_HEADER;
@@ -84,8 +81,7 @@ static __always_inline int mlc_parse_ip(struct mlc_cursor *c, struct mlc_packet 
     return mlc_has(c, 0) ? MLC_NO_ERROR : MLC_PACKET_BAD_HEADER;
 }
 
-static __always_inline void mlc_parse_l4(struct mlc_cursor *c, struct mlc_packet *p)
-{
+static __always_inline void mlc_parse_l4(struct mlc_cursor *c, struct mlc_packet *p) {
     __u32 proto = p->key.proto;
     p->key.sport = p->key.dport = p->window = p->l4_header = p->flags = 0;
     if (p->fragment & 0x1fff)
@@ -107,8 +103,7 @@ static __always_inline void mlc_parse_l4(struct mlc_cursor *c, struct mlc_packet
     }
 }
 
-static __always_inline int mlc_parse(void *data, void *end, struct mlc_packet *p)
-{
+static __always_inline int mlc_parse(void *data, void *end, struct mlc_packet *p) {
     struct mlc_cursor c = {data, end};
     int error = mlc_parse_ethernet(&c, p);
     if (error != MLC_NO_ERROR)
@@ -121,14 +116,12 @@ static __always_inline int mlc_parse(void *data, void *end, struct mlc_packet *p
     return MLC_NO_ERROR;
 }
 
-static __always_inline __u64 mlc_port_class(__be16 port)
-{
+static __always_inline __u64 mlc_port_class(__be16 port) {
     __u64 x = bpf_ntohs(port);
     return mlc_above(x, 0) + mlc_above(x, 1023) + mlc_above(x, 32767);
 }
 
-static __always_inline void mlc_header_features(struct mlc_area *a)
-{
+static __always_inline void mlc_header_features(struct mlc_area *a) {
     const struct mlc_packet *p = &a->packet;
     __u64 proto = p->key.proto, flags = p->flags;
     MLC_SET(a, IS_TCP, mlc_equal(proto, IPPROTO_TCP));

@@ -7,8 +7,7 @@ volatile __u32 mlc_next = 0;  /* sample to evaluate */
 volatile __u32 mlc_count = 0; /* number of samples */
 
 /* Returns 0, or 1 when there is no such sample. */
-SEC("socket") int mlc_raw(struct __sk_buff *skb)
-{
+SEC("socket") int mlc_raw(struct __sk_buff *skb) {
     __u32 i = mlc_next, next = i + 1;
     mlc_next = next < mlc_count ? next : 0;
     __u8 *in = mlc_in_get(i), *out = mlc_out_get(i), *frame = mlc_frame_get();

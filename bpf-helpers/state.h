@@ -2,10 +2,10 @@
  * Features with a memory: state of the packet's flow, source and destination in
  * LRU maps. The packet is added before the features are read.
  *
- * Several CPUs may work on one entry at the same time. Updates are plain loads and
- * stores of aligned words, so a word is never torn; what can happen is that one of
- * two simultaneous packets is not counted, or that of two simultaneous first
- * packets one is forgotten. Atomic additions would cost more than the rest of the
+ * Several CPUs may work on one entry at the same time, and an entry may be evicted
+ * and reused under a CPU's hands. Updates are plain loads and stores of aligned
+ * words, so a word is never torn; what can happen is that of two simultaneous
+ * packets one is not counted. Atomic additions would cost more than the rest of the
  * update and would still not make an entry consistent as a whole. No computation
  * relies on consistency: every feature stays in its range whatever an entry holds.
  */
@@ -46,38 +46,47 @@ struct {
  * touches. The pointer is tested for NULL only once on every way: at a second test
  * the verifier follows the wrong way too, as a CPU that speculates may.
  */
-#define MLC_FIND(found, map, key, initial, init)                                                      \
-    typeof(a->initial) *found = bpf_map_lookup_elem(map, &MLC_FRESH(a)->key);                        \
-    if (!found) {                                                                                     \
-        init;                                                                                         \
-        bpf_map_update_elem(map, &MLC_FRESH(a)->key, &MLC_FRESH(a)->initial, BPF_NOEXIST);          \
-        found = bpf_map_lookup_elem(map, &MLC_FRESH(a)->key);                                        \
-        if (!found)                                                                                   \
-            return MLC_PACKET_NO_MEMORY;                                                              \
+#define MLC_FIND(found, map, key, initial, init)                                           \
+    typeof(a->initial) *found = bpf_map_lookup_elem(map, &MLC_FRESH(a)->key);              \
+    if (!found) {                                                                          \
+        init;                                                                              \
+        bpf_map_update_elem(map, &MLC_FRESH(a)->key, &MLC_FRESH(a)->initial, BPF_NOEXIST); \
+        found = bpf_map_lookup_elem(map, &MLC_FRESH(a)->key);                              \
+        if (!found)                                                                        \
+            return MLC_PACKET_NO_MEMORY;                                                   \
     }
 
 /* Word by word, from and to where the words are: memcpy would first compute both
  * addresses, and keep them. */
-#define MLC_COPY_STATE(to, from)                                                 \
-    do {                                                                         \
-        _Static_assert(sizeof(to) == sizeof(from), "MLC_COPY_STATE");            \
-        _Pragma("unroll") for (__u32 i_ = 0; i_ < sizeof(to) / sizeof(__u64); i_++) \
-            ((__u64 *)&(to))[i_] = ((const __u64 *)&(from))[i_];                 \
-        MLC_REREAD();                                                            \
+#define MLC_COPY_STATE(to, from)                                                      \
+    do {                                                                              \
+        __u64 *to_ = (__u64 *)(to);                                                   \
+        const __u64 *from_ = (const __u64 *)(from);                                   \
+        _Static_assert(sizeof *(to) == sizeof *(from), "values of one map");          \
+        _Pragma("unroll") for (__u32 i_ = 0; i_ < sizeof *(to) / sizeof *to_; i_++) { \
+            to_[i_] = from_[i_];                                                      \
+        }                                                                             \
+        MLC_REREAD();                                                                 \
     } while (0)
 
-static __always_inline void mlc_new_flow(struct mlc_area *a)
-{
+static __always_inline void mlc_new_flow(struct mlc_area *a) {
     __u64 len = a->packet.ip_len;
     a->flow = (struct mlc_flow){.first = a->now, .last = a->now, .min_len = len, .max_len = len};
     a->new_flow = 1;
 }
 
-static __always_inline int mlc_flow_features(struct mlc_area *a)
-{
+static __always_inline void mlc_new_source(struct mlc_area *a) {
+    a->source = (struct mlc_source){.start = a->now};
+}
+
+static __always_inline void mlc_new_destination(struct mlc_area *a) {
+    a->destination = (struct mlc_destination){.start = a->now};
+}
+
+static __always_inline int mlc_flow_features(struct mlc_area *a) {
     MLC_FIND(found, &mlc_flows, packet.key, flow, mlc_new_flow(a))
     struct mlc_flow *f = &a->flow;
-    MLC_COPY_STATE(*f, *found);
+    MLC_COPY_STATE(f, found);
     if ((__s64)(a->now - f->last) > MLC_FLOW_IDLE_NS)
         mlc_new_flow(a);
     MLC_REREAD();
@@ -95,7 +104,7 @@ static __always_inline int mlc_flow_features(struct mlc_area *a)
     f->syn += flags >> 1 & 1;
     f->finrst += (flags | mlc_opaque(flags >> 2)) & 1;
     f->psh += flags >> 3 & 1;
-    MLC_COPY_STATE(*found, *f);
+    MLC_COPY_STATE(found, f);
 
     __u64 n = f->packets, us = (f->last - f->first) / 1000, mean = f->bytes / n;
     MLC_SET(a, F_MEAN_LEN, mean);
@@ -115,14 +124,13 @@ static __always_inline int mlc_flow_features(struct mlc_area *a)
     return MLC_NO_ERROR;
 }
 
-static __always_inline int mlc_source_features(struct mlc_area *a)
-{
-    MLC_FIND(found, &mlc_sources, packet.key.saddr, source, a->source = (struct mlc_source){.start = a->now})
+static __always_inline int mlc_source_features(struct mlc_area *a) {
+    MLC_FIND(found, &mlc_sources, packet.key.saddr, source, mlc_new_source(a))
     const struct mlc_packet *p = &a->packet;
     struct mlc_source *s = &a->source;
-    MLC_COPY_STATE(*s, *found);
+    MLC_COPY_STATE(s, found);
     if ((__s64)(a->now - s->start) >= MLC_SOURCE_WINDOW_NS)
-        *s = (struct mlc_source){.start = a->now};
+        mlc_new_source(a);
     MLC_REREAD();
     s->packets++;
     s->bytes += p->ip_len;
@@ -130,7 +138,7 @@ static __always_inline int mlc_source_features(struct mlc_area *a)
     s->syn += a->syn_only;
     s->ports |= mlc_bucket(bpf_ntohs(p->key.dport));
     s->destinations |= mlc_bucket(bpf_ntohl(p->key.daddr));
-    MLC_COPY_STATE(*found, *s);
+    MLC_COPY_STATE(found, s);
 
     MLC_SET(a, S_L8_PKTS, mlc_l8(s->packets));
     MLC_SET(a, S_L8_NEWFLOWS, mlc_l8(s->new_flows));
@@ -142,20 +150,19 @@ static __always_inline int mlc_source_features(struct mlc_area *a)
     return MLC_NO_ERROR;
 }
 
-static __always_inline int mlc_destination_features(struct mlc_area *a)
-{
-    MLC_FIND(found, &mlc_destinations, packet.key.daddr, destination, a->destination = (struct mlc_destination){.start = a->now})
+static __always_inline int mlc_destination_features(struct mlc_area *a) {
+    MLC_FIND(found, &mlc_destinations, packet.key.daddr, destination, mlc_new_destination(a))
     const struct mlc_packet *p = &a->packet;
     struct mlc_destination *d = &a->destination;
-    MLC_COPY_STATE(*d, *found);
+    MLC_COPY_STATE(d, found);
     if ((__s64)(a->now - d->start) >= MLC_DESTINATION_WINDOW_NS)
-        *d = (struct mlc_destination){.start = a->now};
+        mlc_new_destination(a);
     MLC_REREAD();
     d->packets++;
     d->new_flows += a->new_flow;
     d->syn += a->syn_only;
     d->sources |= mlc_bucket(bpf_ntohl(p->key.saddr));
-    MLC_COPY_STATE(*found, *d);
+    MLC_COPY_STATE(found, d);
 
     MLC_SET(a, D_L8_PKTS, mlc_l8(d->packets));
     MLC_SET(a, D_L8_NEWFLOWS, mlc_l8(d->new_flows));
@@ -164,8 +171,7 @@ static __always_inline int mlc_destination_features(struct mlc_area *a)
     return MLC_NO_ERROR;
 }
 
-static __always_inline int mlc_state_features(struct mlc_area *a, __u64 now)
-{
+static __always_inline int mlc_state_features(struct mlc_area *a, __u64 now) {
     __u64 flags = a->packet.flags;
     a->now = now;
     a->syn_only = (flags >> 1 & ~(flags >> 4)) & 1;

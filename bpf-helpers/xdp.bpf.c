@@ -16,15 +16,13 @@ static const __u32 no_frame = MLC_MAX_DECISIONS + MLC_PACKET_NO_FRAME;
 
 /* The key lies in a map: one on the stack would cost a speculation barrier without
  * CAP_PERFMON, and an address computed from `entry` is refused then. */
-static __always_inline void count(const __u32 *entry)
-{
+static __always_inline void count(const __u32 *entry) {
     __u64 *n = bpf_map_lookup_elem(&mlc_stats, entry);
     if (n)
         ++*n;
 }
 
-static __always_inline int fill_features(struct xdp_md *ctx, __u8 *frame, struct mlc_area *area)
-{
+static __always_inline int fill_features(struct xdp_md *ctx, __u8 *frame, struct mlc_area *area) {
     int error = MLC_NO_ERROR;
     if (mlc_feature_groups & MLC_GROUP_PACKET_BYTES)
         error = mlc_packet_bytes(ctx, frame + mlc_frame_packet);
@@ -41,8 +39,7 @@ static __always_inline int fill_features(struct xdp_md *ctx, __u8 *frame, struct
     return mlc_state_features(area, mlc_clock_from_map ? mlc_now : bpf_ktime_get_ns());
 }
 
-SEC("xdp") int mlc_xdp(struct xdp_md *ctx)
-{
+SEC("xdp") int mlc_xdp(struct xdp_md *ctx) {
     __u8 *frame = mlc_frame_get();
     if (!frame) {
         count(&no_frame);

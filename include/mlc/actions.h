@@ -23,7 +23,8 @@
 typedef enum mlc_action_kind { MLC_ACTION_THRESHOLD, MLC_ACTION_CLASSES } mlc_action_kind;
 
 typedef struct mlc_decision {
-    const char *name;    /* "pass", "drop"; "class 1" or the label: may come from the model, escape before printing */
+    const char
+        *name; /* "pass", "drop"; "class 1" or the label: may come from the model, escape before printing */
     const char *verdict; /* one of the target's */
 } mlc_decision;
 
@@ -42,7 +43,8 @@ typedef struct mlc_actions {
 
 /* What the caller knows of target and model. */
 typedef struct mlc_actions_context {
-    const char *const *verdicts; /* the target's, ended by NULL; "pass" and "drop" always mean `pass` and `drop` */
+    const char *const
+        *verdicts; /* the target's, ended by NULL; "pass" and "drop" always mean `pass` and `drop` */
     const char *pass, *drop;
     int n_classes;             /* 1: a single score */
     const char *const *labels; /* n_classes names, or NULL; not trusted */

@@ -37,7 +37,11 @@ typedef struct mlc_builtin {
 /* MLC_N_BUILTINS rows; feature i is the u16 at byte 2*i of the feature area. */
 const mlc_builtin *mlc_builtins(void);
 
-typedef enum mlc_feature_source { MLC_FEATURE_NAMED, MLC_FEATURE_PACKET, MLC_FEATURE_PAYLOAD } mlc_feature_source;
+typedef enum mlc_feature_source {
+    MLC_FEATURE_NAMED,
+    MLC_FEATURE_PACKET,
+    MLC_FEATURE_PAYLOAD
+} mlc_feature_source;
 
 /* One element of a model input. */
 typedef struct mlc_feature {
@@ -60,8 +64,8 @@ typedef struct mlc_feature_binding {
     int n;
     mlc_feature_input *inputs; /* one without a name, or all with different names */
     int n_inputs;
-    unsigned groups;        /* MLC_GROUP_* */
-    uint64_t builtins;      /* bit i: built-in i is used */
+    unsigned groups;   /* MLC_GROUP_* */
+    uint64_t builtins; /* bit i: built-in i is used */
     /* The packet area holds bytes [pkt_begin,pkt_end) of the packet, the payload
      * area bytes [payload_off, payload_off+payload_len) of the payload. All 0
      * where there are no such features. */

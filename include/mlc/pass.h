@@ -38,6 +38,9 @@ const mlc_pass *mlc_pass_find(const char *name);
 /* Runs one pass and verifies what it leaves. */
 mlc_graph *mlc_pass_run(const mlc_pass *pass, mlc_graph *g, mlc_pass_context *context);
 
+/* "q15.16": integer and fraction bits, sign apart, 31 in all at most. */
+bool mlc_input_format_parse(const char *text, int *integer, int *fraction);
+
 /* --- evaluation --- */
 
 /* The real-valued model on a SHAPED graph. inputs[k] matches g->inputs[k]; the

@@ -5,6 +5,8 @@
  */
 #include "CodeGen.h"
 
+#include <llvm-c/IRReader.h>
+#include <stdint.h>
 #include <string.h>
 
 /* Named in BTF; no such file exists. */

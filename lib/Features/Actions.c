@@ -13,18 +13,16 @@ typedef struct parser {
     mlc_diag *diag;
     const mlc_actions_context *context;
     mlc_actions *actions;
-    int thresholds, classes;        /* rules seen */
-    bool set[MLC_MAX_DECISIONS];    /* class has a rule */
-    mlc_decision otherwise;         /* name NULL: no `else` */
+    int thresholds, classes;     /* rules seen */
+    bool set[MLC_MAX_DECISIONS]; /* class has a rule */
+    mlc_decision otherwise;      /* name NULL: no `else` */
 } parser;
 
-static bool is_space(char c)
-{
+static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static const char *trimmed(mlc_arena *arena, const char *s, size_t n)
-{
+static const char *trimmed(mlc_arena *arena, const char *s, size_t n) {
     while (n && is_space(*s)) {
         s++;
         n--;
@@ -35,8 +33,7 @@ static const char *trimmed(mlc_arena *arena, const char *s, size_t n)
 }
 
 /* NULL after reporting. */
-static const char *find_verdict(parser *p, const char *name)
-{
+static const char *find_verdict(parser *p, const char *name) {
     if (strcmp(name, "pass") == 0)
         return p->context->pass;
     if (strcmp(name, "drop") == 0)
@@ -60,8 +57,7 @@ static const char *find_verdict(parser *p, const char *name)
 }
 
 /* The whole of `s` as a finite number, in the C locale whatever the program's. */
-static bool parse_double(const char *s, double *out)
-{
+static bool parse_double(const char *s, double *out) {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (!c)
         return false;
@@ -71,8 +67,7 @@ static bool parse_double(const char *s, double *out)
     return end != s && !*end && isfinite(*out);
 }
 
-static bool parse_index(const char *s, int64_t *out)
-{
+static bool parse_index(const char *s, int64_t *out) {
     if (!*s || strlen(s) > 9 || s[strspn(s, "0123456789")])
         return false;
     *out = strtol(s, NULL, 10);
@@ -80,8 +75,7 @@ static bool parse_index(const char *s, int64_t *out)
 }
 
 /* `score` is "[OUTPUT][[INDEX]] >= NUMBER" or with ">". */
-static bool add_threshold(parser *p, const char *verdict, const char *score)
-{
+static bool add_threshold(parser *p, const char *verdict, const char *score) {
     mlc_actions *a = p->actions;
     const char *greater = strrchr(score, '>');
     const char *bound = greater + (greater[1] == '=' ? 2 : 1);
@@ -106,8 +100,7 @@ static bool add_threshold(parser *p, const char *verdict, const char *score)
     return a->decisions[1].verdict != NULL;
 }
 
-static int find_label(const mlc_actions_context *context, const char *name)
-{
+static int find_label(const mlc_actions_context *context, const char *name) {
     for (int i = 0; context->labels && i < context->n_classes; i++)
         if (strcmp(name, context->labels[i]) == 0)
             return i;
@@ -115,8 +108,7 @@ static int find_label(const mlc_actions_context *context, const char *name)
 }
 
 /* A label, "class LABEL", "class N" or "N"; -1 after reporting. */
-static int find_class(parser *p, const char *name)
-{
+static int find_class(parser *p, const char *name) {
     const mlc_actions_context *context = p->context;
     const char *bare = name;
     if (strncmp(name, "class", 5) == 0 && is_space(name[5]))
@@ -139,8 +131,7 @@ static int find_class(parser *p, const char *name)
     return -1;
 }
 
-static bool check_class_count(parser *p)
-{
+static bool check_class_count(parser *p) {
     if (p->context->n_classes <= MLC_MAX_DECISIONS)
         return true;
     mlc_error(p->diag, "actions: the model has %d classes; a packet filter tells %d apart at most",
@@ -148,8 +139,7 @@ static bool check_class_count(parser *p)
     return mlc_note(p->diag, "decide by one element: 'drop: p[1] >= 0.5'");
 }
 
-static bool add_class(parser *p, const char *name, const char *verdict)
-{
+static bool add_class(parser *p, const char *name, const char *verdict) {
     if (p->context->n_classes < 2) {
         mlc_error(p->diag, "actions: '%s': the model gives one score and no classes", mlc_escape(name));
         return mlc_note(p->diag, "write for example 'drop: >= 0.5'");
@@ -167,8 +157,7 @@ static bool add_class(parser *p, const char *name, const char *verdict)
     return p->actions->decisions[k].verdict != NULL;
 }
 
-static bool add_rule(parser *p, const char *left, const char *right)
-{
+static bool add_rule(parser *p, const char *left, const char *right) {
     if (!*left || !*right)
         return mlc_error(p->diag, "actions: '%s: %s' is incomplete", mlc_escape(left), mlc_escape(right));
     if (strchr(right, '>'))
@@ -182,8 +171,7 @@ static bool add_rule(parser *p, const char *left, const char *right)
 }
 
 /* LEFT and RIGHT are parted by the first colon, else by the first equals sign. */
-static bool add_text_rule(parser *p, const char *rule, size_t n)
-{
+static bool add_text_rule(parser *p, const char *rule, size_t n) {
     const char *colon = memchr(rule, ':', n), *split = colon ? colon : memchr(rule, '=', n);
     if (!split || (split > rule && *split == '=' && split[-1] == '>')) {
         const char *text = trimmed(p->arena, rule, n);
@@ -196,8 +184,7 @@ static bool add_text_rule(parser *p, const char *rule, size_t n)
                     trimmed(p->arena, split + 1, n - (size_t)(split - rule) - 1));
 }
 
-static bool add_text(parser *p, const char *rules)
-{
+static bool add_text(parser *p, const char *rules) {
     for (;;) {
         size_t n = strcspn(rules, ",");
         if (!add_text_rule(p, rules, n))
@@ -208,16 +195,17 @@ static bool add_text(parser *p, const char *rules)
     }
 }
 
-static bool add_json(parser *p, json_t *json)
-{
+static bool add_json(parser *p, json_t *json) {
     if (!json)
         return false;
     const char *key;
     json_t *value;
     size_t i;
-    json_array_foreach(json, i, value)
-        if (!json_is_string(value) || !add_text(p, json_string_value(value)))
-            return json_is_string(value) ? false : mlc_error(p->diag, "actions: rule %zu is not a string", i);
+    json_array_foreach(json, i,
+                       value) if (!json_is_string(value) ||
+                                  !add_text(p, json_string_value(value))) return json_is_string(value)
+        ? false
+        : mlc_error(p->diag, "actions: rule %zu is not a string", i);
     json_object_foreach(json, key, value) {
         if (!json_is_string(value))
             return mlc_error(p->diag, "actions: the value of '%s' is not a string", mlc_escape(key));
@@ -228,8 +216,7 @@ static bool add_json(parser *p, json_t *json)
     return true;
 }
 
-static bool finish_threshold(parser *p)
-{
+static bool finish_threshold(parser *p) {
     mlc_actions *a = p->actions;
     a->kind = MLC_ACTION_THRESHOLD;
     a->n_decisions = 2;
@@ -242,8 +229,7 @@ static bool finish_threshold(parser *p)
     return true;
 }
 
-static bool finish_classes(parser *p)
-{
+static bool finish_classes(parser *p) {
     const mlc_actions_context *context = p->context;
     mlc_actions *a = p->actions;
     a->kind = MLC_ACTION_CLASSES;
@@ -257,8 +243,7 @@ static bool finish_classes(parser *p)
     return true;
 }
 
-static bool set_default(parser *p)
-{
+static bool set_default(parser *p) {
     if (p->context->n_classes < 2) {
         p->actions->threshold = p->context->threshold;
         p->actions->decisions[1] = (mlc_decision){.name = "drop", .verdict = p->context->drop};
@@ -275,8 +260,7 @@ static bool set_default(parser *p)
 }
 
 bool mlc_actions_parse(mlc_arena *arena, mlc_diag *diag, const char *spec, const mlc_actions_context *context,
-                       mlc_actions **out)
-{
+                       mlc_actions **out) {
     parser p = {.arena = arena, .diag = diag, .context = context, .actions = MLC_NEW(arena, mlc_actions)};
     p.actions->element = -1;
     bool ok;

@@ -13,8 +13,7 @@ typedef struct parser {
     int capacity;
 } parser;
 
-static bool add(parser *p, mlc_feature feature)
-{
+static bool add(parser *p, mlc_feature feature) {
     mlc_feature_binding *b = p->binding;
     if (b->n == MLC_MAX_FEATURES)
         return mlc_error(p->diag, "features: more than %d elements", MLC_MAX_FEATURES);
@@ -29,8 +28,7 @@ static bool add(parser *p, mlc_feature feature)
     return true;
 }
 
-static bool add_builtin(parser *p, int i)
-{
+static bool add_builtin(parser *p, int i) {
     const mlc_builtin *b = &mlc_builtins()[i];
     p->binding->groups |= b->needs | MLC_GROUP_HEADER;
     p->binding->builtins |= (uint64_t)1 << i;
@@ -42,8 +40,7 @@ static bool add_builtin(parser *p, int i)
                                 .name = b->name});
 }
 
-static bool unknown_name(parser *p, const char *name)
-{
+static bool unknown_name(parser *p, const char *name) {
     const char *candidates[MLC_N_BUILTINS + 8];
     int n = 0;
     for (int i = 0; i < MLC_N_BUILTINS; i++)
@@ -58,8 +55,7 @@ static bool unknown_name(parser *p, const char *name)
     return mlc_note(p->diag, "mlc --list-features explains all of them");
 }
 
-static bool add_named(parser *p, const char *name)
-{
+static bool add_named(parser *p, const char *name) {
     for (int i = 0; i < MLC_N_BUILTINS; i++)
         if (strcmp(name, mlc_builtins()[i].name) == 0)
             return add_builtin(p, i);
@@ -91,8 +87,7 @@ static const struct {
 };
 
 /* A decimal number up to a bound far from overflow; NULL when there is none. */
-static const char *parse_number(const char *s, uint32_t *out)
-{
+static const char *parse_number(const char *s, uint32_t *out) {
     if (*s < '0' || *s > '9')
         return NULL;
     uint32_t x = 0;
@@ -105,20 +100,22 @@ static const char *parse_number(const char *s, uint32_t *out)
 /* Records in the binding how far the area reaches; offsets stay absolute until
  * the binding is complete. */
 static bool add_raw_run(parser *p, mlc_feature type, const char *type_name, uint32_t offset, uint32_t count,
-                        const char *item)
-{
+                        const char *item) {
     mlc_feature_binding *b = p->binding;
     bool payload = type.source == MLC_FEATURE_PAYLOAD;
     uint32_t width = (uint32_t)type.width;
     if (offset > MLC_MAX_PACKET_BYTE || count > (MLC_MAX_PACKET_BYTE - offset) / width)
-        return mlc_error(p->diag, "features: '%s' reaches beyond byte %d", mlc_escape(item), MLC_MAX_PACKET_BYTE);
+        return mlc_error(p->diag, "features: '%s' reaches beyond byte %d", mlc_escape(item),
+                         MLC_MAX_PACKET_BYTE);
     for (uint32_t i = 0; i < count; i++) {
         type.offset = offset + i * width;
-        type.name = mlc_arena_printf(p->arena, "%s.%s@%u", payload ? "payload" : "pkt", type_name, type.offset);
+        type.name =
+            mlc_arena_printf(p->arena, "%s.%s@%u", payload ? "payload" : "pkt", type_name, type.offset);
         if (!add(p, type))
             return false;
     }
-    uint32_t *begin = payload ? &b->payload_off : &b->pkt_begin, *end = payload ? &b->payload_len : &b->pkt_end;
+    uint32_t *begin = payload ? &b->payload_off : &b->pkt_begin,
+             *end = payload ? &b->payload_len : &b->pkt_end;
     if (*end == 0 || offset < *begin)
         *begin = offset;
     if (offset + count * width > *end)
@@ -127,8 +124,7 @@ static bool add_raw_run(parser *p, mlc_feature type, const char *type_name, uint
     return true;
 }
 
-static bool add_raw(parser *p, const char *item)
-{
+static bool add_raw(parser *p, const char *item) {
     const char *dot = strchr(item, '.'), *at = strchr(item, '@');
     mlc_feature_source source = dot - item == 3 ? MLC_FEATURE_PACKET : MLC_FEATURE_PAYLOAD;
     uint32_t offset = 0, count = 1;
@@ -138,7 +134,8 @@ static bool add_raw(parser *p, const char *item)
     if (!rest || *rest || count == 0) {
         mlc_error(p->diag, "features: '%s' is not of the form pkt.TYPE@OFF*COUNT or payload.TYPE@OFF*COUNT",
                   mlc_escape(item));
-        return mlc_note(p->diag, "for example pkt.u32le@0*12: 12 numbers from the first byte of the packet on");
+        return mlc_note(p->diag,
+                        "for example pkt.u32le@0*12: 12 numbers from the first byte of the packet on");
     }
     const char *type_name = mlc_arena_strndup(p->arena, dot + 1, (size_t)(at - dot) - 1);
     for (size_t i = 0; i < sizeof raw_types / sizeof raw_types[0]; i++) {
@@ -148,18 +145,16 @@ static bool add_raw(parser *p, const char *item)
         type.source = source;
         return add_raw_run(p, type, raw_types[i].name, offset, count, item);
     }
-    return mlc_error(p->diag,
-                     "features: '%s': type '%s' is none of u8 i8 u16le u16be i16le i16be u32le u32be i32le i32be",
-                     mlc_escape(item), mlc_escape(type_name));
+    return mlc_error(
+        p->diag, "features: '%s': type '%s' is none of u8 i8 u16le u16be i16le i16be u32le u32be i32le i32be",
+        mlc_escape(item), mlc_escape(type_name));
 }
 
-static bool is_space(char c)
-{
+static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-static bool add_item(parser *p, const char *begin, const char *end)
-{
+static bool add_item(parser *p, const char *begin, const char *end) {
     while (begin < end && is_space(*begin))
         begin++;
     while (end > begin && is_space(end[-1]))
@@ -171,8 +166,7 @@ static bool add_item(parser *p, const char *begin, const char *end)
     return raw ? add_raw(p, item) : add_named(p, item);
 }
 
-static bool add_list(parser *p, const char *list)
-{
+static bool add_list(parser *p, const char *list) {
     for (;;) {
         const char *end = list + strcspn(list, ",");
         if (!add_item(p, list, end))
@@ -183,8 +177,7 @@ static bool add_list(parser *p, const char *list)
     }
 }
 
-static bool add_array(parser *p, const json_t *array)
-{
+static bool add_array(parser *p, const json_t *array) {
     if (!json_is_array(array) || json_array_size(array) == 0)
         return mlc_error(p->diag, "features: JSON must be an array of names, {\"features\": [...]} or "
                                   "{\"INPUT\": [...], ...}");
@@ -199,18 +192,17 @@ static bool add_array(parser *p, const json_t *array)
     return true;
 }
 
-static bool add_input(parser *p, const char *name, const json_t *array)
-{
+static bool add_input(parser *p, const char *name, const json_t *array) {
     mlc_feature_input *input = &p->binding->inputs[p->binding->n_inputs++];
-    *input = (mlc_feature_input){.name = name ? mlc_arena_strdup(p->arena, name) : NULL, .first = p->binding->n};
+    *input =
+        (mlc_feature_input){.name = name ? mlc_arena_strdup(p->arena, name) : NULL, .first = p->binding->n};
     if (!add_array(p, array))
         return false;
     input->n = p->binding->n - input->first;
     return true;
 }
 
-static bool add_json(parser *p, json_t *json)
-{
+static bool add_json(parser *p, json_t *json) {
     if (!json)
         return false;
     size_t n = json_is_object(json) ? json_object_size(json) : 0;
@@ -220,14 +212,11 @@ static bool add_json(parser *p, json_t *json)
         return add_input(p, NULL, only ? only : json);
     const char *name;
     json_t *array;
-    json_object_foreach(json, name, array)
-        if (!add_input(p, name, array))
-            return false;
+    json_object_foreach(json, name, array) if (!add_input(p, name, array)) return false;
     return true;
 }
 
-static bool add_text(parser *p, const char *spec)
-{
+static bool add_text(parser *p, const char *spec) {
     p->binding->inputs = MLC_NEW(p->arena, mlc_feature_input);
     if (!add_list(p, spec))
         return false;
@@ -236,8 +225,7 @@ static bool add_text(parser *p, const char *spec)
     return true;
 }
 
-static void finish(mlc_feature_binding *b)
-{
+static void finish(mlc_feature_binding *b) {
     if (b->payload_len)
         b->payload_len -= b->payload_off;
     for (int i = 0; i < b->n; i++) {
@@ -248,8 +236,8 @@ static void finish(mlc_feature_binding *b)
     }
 }
 
-static bool parse(mlc_arena *arena, mlc_diag *diag, const char *spec, const char *path, mlc_feature_binding **out)
-{
+static bool parse(mlc_arena *arena, mlc_diag *diag, const char *spec, const char *path,
+                  mlc_feature_binding **out) {
     parser p = {.arena = arena, .diag = diag, .binding = MLC_NEW(arena, mlc_feature_binding)};
     bool ok;
     if (path)
@@ -265,13 +253,12 @@ static bool parse(mlc_arena *arena, mlc_diag *diag, const char *spec, const char
     return true;
 }
 
-bool mlc_features_parse(mlc_arena *arena, mlc_diag *diag, const char *spec, mlc_feature_binding **out)
-{
+bool mlc_features_parse(mlc_arena *arena, mlc_diag *diag, const char *spec, mlc_feature_binding **out) {
     return parse(arena, diag, spec, NULL, out);
 }
 
-bool mlc_features_parse_option(mlc_arena *arena, mlc_diag *diag, const char *spec, mlc_feature_binding **out)
-{
+bool mlc_features_parse_option(mlc_arena *arena, mlc_diag *diag, const char *spec,
+                               mlc_feature_binding **out) {
     size_t n = strlen(spec);
     bool is_path = !mlc_is_json(spec) && (strchr(spec, '/') || (n > 5 && strcmp(spec + n - 5, ".json") == 0));
     return parse(arena, diag, spec, is_path ? spec : NULL, out);

@@ -114,6 +114,14 @@ bool mlc_parse_value_type(mlc_parser *p, mlc_value *v, mlc_interval *summary) {
         for (int64_t i = 0; i < n; i++)
             v->err[i] = err;
     }
+    const char *name;
+    if (mlc_scan_accept(&p->s, "as")) {
+        if (!mlc_scan_name(&p->s, "a dtype", &name))
+            return false;
+        v->model_dtype = mlc_dtype_from_name(name);
+        if (!mlc_dtype_is_float(v->model_dtype) && !mlc_dtype_is_integer(v->model_dtype))
+            return FAIL(p, "a value cannot stand for '%s'", mlc_escape(name));
+    }
     return true;
 }
 

@@ -116,6 +116,8 @@ static void print_type(printer *p, const mlc_value *v) {
         mlc_str_puts(&p->s, " err ");
         mlc_text_float(&p->s, err);
     }
+    if (v->model_dtype != MLC_UNDEFINED)
+        mlc_str_printf(&p->s, " as %s", mlc_dtype_name(v->model_dtype));
 }
 
 static bool has_type(const mlc_value *v) {

@@ -85,25 +85,25 @@ static constant constant_of(mlc_quant *q, const mlc_node *node) {
     return c;
 }
 
-/* Integers wrap around at their type's width, so where the exact result may
- * leave the type, it is wrapped too. */
-static bool bind(mlc_quant *q, const mlc_node *node, mlc_value *v) {
-    if (v && mlc_dtype_is_integer(node->out[0]->dtype))
-        v = mlc_q_wrap(q, v, node->out[0]->dtype);
-    return mlc_q_result(q, node, v);
-}
+typedef mlc_value *(*builder)(mlc_quant *q, mlc_value *a, mlc_value *b);
 
-static bool quantize_binary(mlc_quant *q, const mlc_node *node,
-                            mlc_value *(*build)(mlc_quant *, mlc_value *, mlc_value *)) {
+/* Integers are computed exactly by integer op `op`, and wrap around at their type's width. */
+static bool quantize_binary(mlc_quant *q, const mlc_node *node, builder real, const char *op) {
     mlc_value *a = operand(q, node, 0), *b = operand(q, node, 1);
-    return bind(q, node, a && b ? build(q, a, b) : NULL);
+    if (!a || !b)
+        return false;
+    if (mlc_dtype_is_float(node->out[0]->dtype))
+        return mlc_q_result(q, node, real(q, a, b));
+    mlc_value *y = mlc_q_exact(q, op, a, b);
+    return mlc_q_result(q, node, y ? mlc_q_wrap(q, y, node->out[0]->dtype) : NULL);
 }
 
 /* a + b, or a - b. */
 static bool quantize_sum(mlc_quant *q, const mlc_node *node, bool minus) {
     const constant c = constant_of(q, node);
     if (c.k < 0)
-        return quantize_binary(q, node, minus ? mlc_q_sub : mlc_q_add);
+        return minus ? quantize_binary(q, node, mlc_q_sub, "Sub")
+                     : quantize_binary(q, node, mlc_q_add, "Add");
     mlc_value *v = operand(q, node, 1 - c.k);
     if (v && minus && c.k == 0)
         v = mlc_q_neg(q, v);
@@ -128,18 +128,21 @@ static bool quantize_sub(mlc_quant *q, const mlc_node *node) {
 static bool quantize_mul(mlc_quant *q, const mlc_node *node) {
     const constant c = constant_of(q, node);
     if (c.k < 0)
-        return quantize_binary(q, node, mlc_q_mul);
+        return quantize_binary(q, node, mlc_q_mul, "Mul");
     mlc_value *v = operand(q, node, 1 - c.k);
     return mlc_q_result(q, node, v ? mlc_q_mul_real(q, v, c.x, &c.shape) : NULL);
 }
 
 static bool quantize_div(mlc_quant *q, const mlc_node *node) {
-    if (mlc_dtype_is_integer(node->in[0]->dtype))
-        return quantize_binary(q, node, mlc_q_truncated);
     const constant c = constant_of(q, node);
     if (c.k != 1) {
         mlc_value *a = operand(q, node, 0), *b = operand(q, node, 1);
-        return mlc_q_result(q, node, mlc_q_divide(q, a, b, mlc_q_least(q, node->in[1])));
+        if (!a || !b)
+            return false;
+        if (mlc_dtype_is_float(node->out[0]->dtype))
+            return mlc_q_result(q, node, mlc_q_divide(q, a, b, mlc_q_least(q, node->in[1])));
+        mlc_value *y = mlc_q_truncated(q, a, b);
+        return mlc_q_result(q, node, y ? mlc_q_wrap(q, y, node->out[0]->dtype) : NULL);
     }
     double *inverse = MLC_NEW_ARRAY(q->arena, c.n, double);
     for (int64_t i = 0; i < c.n; i++) {
@@ -152,14 +155,23 @@ static bool quantize_div(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, v ? mlc_q_mul_real(q, v, inverse, &c.shape) : NULL);
 }
 
-#define ARITH(NAME, FUNCTION, SINCE, UNTIL, ATTRS, DOC)                                                            \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .attrs = ATTRS, .doc = DOC, .min_in = 2,       \
-        .max_in = 2, .min_out = 1, .max_out = 1, .infer = infer, .eval = eval_##FUNCTION,                          \
-        .quantize = quantize_##FUNCTION                                                                            \
-    }
-#define ARITH_VERSIONS(NAME, FUNCTION, DOC)                                                                        \
+#define ARITH(NAME, FUNCTION, SINCE, UNTIL, ATTRS, DOC) \
+    {.domain = "",                                      \
+     .name = NAME,                                      \
+     .since = SINCE,                                    \
+     .until = UNTIL,                                    \
+     .attrs = ATTRS,                                    \
+     .doc = DOC,                                        \
+     .min_in = 2,                                       \
+     .max_in = 2,                                       \
+     .min_out = 1,                                      \
+     .max_out = 1,                                      \
+     .infer = infer,                                    \
+     .eval = eval_##FUNCTION,                           \
+     .quantize = quantize_##FUNCTION}
+#define ARITH_VERSIONS(NAME, FUNCTION, DOC) \
     ARITH(NAME, FUNCTION, 1, 6, MLC_LEGACY_BROADCAST_ATTRS, DOC), ARITH(NAME, FUNCTION, 7, 0, NULL, DOC)
 
 MLC_OPS(Arith, ARITH_VERSIONS("Add", add, "a + b"), ARITH_VERSIONS("Sub", sub, "a - b"),
-        ARITH_VERSIONS("Mul", mul, "a * b"), ARITH_VERSIONS("Div", div, "a / b; integers truncate toward zero"));
+        ARITH_VERSIONS("Mul", mul, "a * b"),
+        ARITH_VERSIONS("Div", div, "a / b; integers truncate toward zero"));

@@ -23,7 +23,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
         return mlc_error_at(g->diag, node, "training_mode is set; export the model for inference");
     for (int k = 1; k < node->n_out; k++)
         if (node->out[k])
-            return mlc_error_at(g->diag, node, "output '%s' exists in training only; export the model for inference",
+            return mlc_error_at(g->diag, node,
+                                "output '%s' exists in training only; export the model for inference",
                                 mlc_escape(node->out[k]->name));
     if (x->rank < 1)
         return mlc_error_at(g->diag, node, "input '%s' is a scalar", mlc_escape(node->in[0]->name));
@@ -34,9 +35,9 @@ static bool infer(mlc_graph *g, mlc_node *node) {
         const mlc_shape *have = &node->in[k]->shape;
         if (k > 0 && ((have->rank != 1 && !per_element(node)) ||
                       mlc_shape_elements(have) != mlc_shape_elements(&want)))
-            return mlc_error_at(g->diag, node, "input '%s' has shape %s, which does not fit an input of shape %s",
-                                mlc_escape(node->in[k]->name), mlc_shape_str(g->arena, have),
-                                mlc_shape_str(g->arena, x));
+            return mlc_error_at(
+                g->diag, node, "input '%s' has shape %s, which does not fit an input of shape %s",
+                mlc_escape(node->in[k]->name), mlc_shape_str(g->arena, have), mlc_shape_str(g->arena, x));
     }
     return mlc_infer_same(g, node);
 }
@@ -78,16 +79,24 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, y ? mlc_q_add_real(q, y, addend, &shape) : NULL);
 }
 
-#define ROW(SINCE, UNTIL, OUTPUTS, ...)                                                                            \
-    {                                                                                                              \
-        .domain = "", .name = "BatchNormalization", .since = SINCE, .until = UNTIL,                                \
-        .doc = "(x - mean) / sqrt(variance + epsilon) * scale + bias, for each channel",                           \
-        .limits = "inference only; constant parameters", .min_in = 5, .max_in = 5, .min_out = 1,                   \
-        .max_out = OUTPUTS,                                                                                        \
-        .attrs = (const mlc_attr_spec[]){{"epsilon", MLC_ATTR_FLOAT}, {"momentum", MLC_ATTR_FLOAT}, __VA_ARGS__},  \
-        .infer = infer, .eval = eval, .quantize = quantize                                                         \
-    }
+#define ROW(SINCE, UNTIL, OUTPUTS, ...)                                                                   \
+    {.domain = "",                                                                                        \
+     .name = "BatchNormalization",                                                                        \
+     .since = SINCE,                                                                                      \
+     .until = UNTIL,                                                                                      \
+     .doc = "(x - mean) / sqrt(variance + epsilon) * scale + bias, for each channel",                     \
+     .limits = "inference only; constant parameters",                                                     \
+     .min_in = 5,                                                                                         \
+     .max_in = 5,                                                                                         \
+     .min_out = 1,                                                                                        \
+     .max_out = OUTPUTS,                                                                                  \
+     .attrs =                                                                                             \
+         (const mlc_attr_spec[]){{"epsilon", MLC_ATTR_FLOAT}, {"momentum", MLC_ATTR_FLOAT}, __VA_ARGS__}, \
+     .infer = infer,                                                                                      \
+     .eval = eval,                                                                                        \
+     .quantize = quantize}
 
 MLC_OPS(BatchNormalization,
-        ROW(1, 8, 5, {"spatial", MLC_ATTR_INT}, {"is_test", MLC_ATTR_INT}, {"consumed_inputs", MLC_ATTR_INTS}, {0}),
+        ROW(1, 8, 5, {"spatial", MLC_ATTR_INT}, {"is_test", MLC_ATTR_INT}, {"consumed_inputs", MLC_ATTR_INTS},
+            {0}),
         ROW(9, 13, 5, {0}), ROW(14, 0, 3, {"training_mode", MLC_ATTR_INT}, {0}));

@@ -33,14 +33,15 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     const mlc_value *bias = bias_of(node);
     if (!node->in[1]->constant || (bias && !bias->constant))
-        return mlc_error_at(q->diag, node, "'%s' is not constant; a convolution needs constant weights and bias",
+        return mlc_error_at(q->diag, node,
+                            "'%s' is not constant; a convolution needs constant weights and bias",
                             mlc_escape(node->in[1]->constant ? bias->name : node->in[1]->name));
     mlc_window w;
     mlc_window_of(NULL, node, &node->in[0]->shape, &node->in[1]->shape, &w);
     mlc_value *x = mlc_q_value(q, node->in[0]);
     return mlc_q_result(q, node,
-                        x ? mlc_q_window_convolve(q, &w, x, node->in[1]->constant, bias ? bias->constant->f : NULL,
-                                                  node->in[0]->shape.dim[0])
+                        x ? mlc_q_window_convolve(q, &w, x, node->in[1]->constant,
+                                                  bias ? bias->constant->f : NULL, node->in[0]->shape.dim[0])
                           : NULL);
 }
 

@@ -81,16 +81,23 @@ static bool quantize_celu(mlc_quant *q, const mlc_node *node) {
     return quantize(q, node, &p);
 }
 
-#define ROW(NAME, FUNCTION, SINCE, INFER, DOC, ...)                                                                \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .min_in = 1, .max_in = 1, .min_out = 1,            \
-        .max_out = 1, .attrs = (const mlc_attr_spec[]){__VA_ARGS__, {0}}, .infer = INFER,                          \
-        .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                                                   \
-    }
+#define ROW(NAME, FUNCTION, SINCE, INFER, DOC, ...)      \
+    {.domain = "",                                       \
+     .name = NAME,                                       \
+     .since = SINCE,                                     \
+     .doc = DOC,                                         \
+     .min_in = 1,                                        \
+     .max_in = 1,                                        \
+     .min_out = 1,                                       \
+     .max_out = 1,                                       \
+     .attrs = (const mlc_attr_spec[]){__VA_ARGS__, {0}}, \
+     .infer = INFER,                                     \
+     .eval = eval_##FUNCTION,                            \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(Elu,
-        ROW("Elu", elu, 1, mlc_infer_real, "x for x >= 0, alpha * (exp(x) - 1) below", {"alpha", MLC_ATTR_FLOAT},
-            {"consumed_inputs", MLC_ATTR_INTS}),
+        ROW("Elu", elu, 1, mlc_infer_real, "x for x >= 0, alpha * (exp(x) - 1) below",
+            {"alpha", MLC_ATTR_FLOAT}, {"consumed_inputs", MLC_ATTR_INTS}),
         ROW("Selu", selu, 1, mlc_infer_real, "gamma * (x for x >= 0, alpha * (exp(x) - 1) below)",
             {"alpha", MLC_ATTR_FLOAT}, {"gamma", MLC_ATTR_FLOAT}, {"consumed_inputs", MLC_ATTR_INTS}),
         ROW("Celu", celu, 12, infer_celu, "max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))",

@@ -47,29 +47,31 @@ static double atanh_slope(double lo, double hi) {
     return m < 1 ? 1 / (1 - m * m) : INFINITY;
 }
 
-static bool quantize(mlc_quant *q, const mlc_node *node, mlc_real_fn fn, double (*slope)(double lo, double hi)) {
+static bool quantize(mlc_quant *q, const mlc_node *node, mlc_real_fn fn,
+                     double (*slope)(double lo, double hi)) {
     mlc_value *x = mlc_q_value(q, node->in[0]);
     if (!x)
         return false;
     const double lo = mlc_q_min_real(x), hi = mlc_q_max_real(x), bound = slope(lo, hi);
     if (!(bound < 1e12))
-        return mlc_error_at(q->diag, node,
-                            "input '%s' may be anywhere in [%g, %g], where the function is not defined or too steep",
-                            mlc_escape(node->in[0]->name), lo, hi);
+        return mlc_error_at(
+            q->diag, node,
+            "input '%s' may be anywhere in [%g, %g], where the function is not defined or too steep",
+            mlc_escape(node->in[0]->name), lo, hi);
     return mlc_q_result(q, node, mlc_q_function(q, x, fn, NULL, bound));
 }
 
-#define FUNCTION(NAME, SLOPE)                                                                                      \
-    static double real_##NAME(double x, const void *user) {                                                        \
-        (void)user;                                                                                                \
-        return NAME(x);                                                                                            \
-    }                                                                                                              \
-    static void eval_##NAME(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {           \
-        (void)node;                                                                                                \
-        mlc_eval_unary(in[0], out[0], NAME, NULL);                                                                 \
-    }                                                                                                              \
-    static bool quantize_##NAME(mlc_quant *q, const mlc_node *node) {                                              \
-        return quantize(q, node, real_##NAME, SLOPE);                                                              \
+#define FUNCTION(NAME, SLOPE)                                                                            \
+    static double real_##NAME(double x, const void *user) {                                              \
+        (void)user;                                                                                      \
+        return NAME(x);                                                                                  \
+    }                                                                                                    \
+    static void eval_##NAME(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) { \
+        (void)node;                                                                                      \
+        mlc_eval_unary(in[0], out[0], NAME, NULL);                                                       \
+    }                                                                                                    \
+    static bool quantize_##NAME(mlc_quant *q, const mlc_node *node) {                                    \
+        return quantize(q, node, real_##NAME, SLOPE);                                                    \
     }
 
 FUNCTION(log, log_slope)
@@ -102,6 +104,10 @@ static bool quantize_exp(mlc_quant *q, const mlc_node *node) {
     /* Where data shows that results stay far below what the interval allows, the
      * argument saturates well above that. */
     enum { MARGIN = 4, GAIN = 7 };
+    if (mlc_minus_maximum(node->in[0]))
+        x = mlc_q_at_most(q, x, 0);
+    if (!x)
+        return false;
     double most = mlc_q_max_real(x);
     const double seen = q->seen_hi ? log(fmax(q->seen_hi[node->out[0]->id], 1e-6)) + MARGIN : INFINITY;
     if (most > seen + GAIN) {
@@ -111,7 +117,8 @@ static bool quantize_exp(mlc_quant *q, const mlc_node *node) {
     if (!x)
         return false;
     if (most > 85)
-        return mlc_error_at(q->diag, node, "input '%s' may be as large as %g, and its exponential exceeds float",
+        return mlc_error_at(q->diag, node,
+                            "input '%s' may be as large as %g, and its exponential exceeds float",
                             mlc_escape(node->in[0]->name), most);
     return mlc_q_result(q, node, mlc_q_function(q, x, real_exp, NULL, exp(most)));
 }
@@ -145,21 +152,30 @@ static bool quantize_sqrt(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, x ? mlc_q_sqrt(q, x) : NULL);
 }
 
-#define ROW(NAME, FN, SINCE, LIMITS, DOC)                                                                          \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .limits = LIMITS, .min_in = 1, .max_in = 1,        \
-        .min_out = 1, .max_out = 1, .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}},     \
-        .infer = mlc_infer_real, .eval = eval_##FN, .quantize = quantize_##FN                                      \
-    }
+#define ROW(NAME, FN, SINCE, LIMITS, DOC)                                       \
+    {.domain = "",                                                              \
+     .name = NAME,                                                              \
+     .since = SINCE,                                                            \
+     .doc = DOC,                                                                \
+     .limits = LIMITS,                                                          \
+     .min_in = 1,                                                               \
+     .max_in = 1,                                                               \
+     .min_out = 1,                                                              \
+     .max_out = 1,                                                              \
+     .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}}, \
+     .infer = mlc_infer_real,                                                   \
+     .eval = eval_##FN,                                                         \
+     .quantize = quantize_##FN}
 
 MLC_OPS(Functions, ROW("Exp", exp, 1, "x of at most 85", "exp(x)"),
         ROW("Log", log, 1, "x must be proved positive", "Natural logarithm of x"),
-        ROW("Sqrt", sqrt, 1, "negative x count as 0", "Square root of x"), ROW("Erf", erf, 9, NULL, "Error function"),
-        ROW("Sin", sin, 7, NULL, "sin(x)"), ROW("Cos", cos, 7, NULL, "cos(x)"),
+        ROW("Sqrt", sqrt, 1, "negative x count as 0", "Square root of x"),
+        ROW("Erf", erf, 9, NULL, "Error function"), ROW("Sin", sin, 7, NULL, "sin(x)"),
+        ROW("Cos", cos, 7, NULL, "cos(x)"),
         ROW("Tan", tan, 7, "x must be proved to lie in (-pi/2, pi/2)", "tan(x)"),
         ROW("Asin", asin, 7, "x must be proved to lie in (-1, 1)", "asin(x)"),
-        ROW("Acos", acos, 7, "x must be proved to lie in (-1, 1)", "acos(x)"), ROW("Atan", atan, 7, NULL, "atan(x)"),
-        ROW("Sinh", sinh, 9, NULL, "sinh(x)"), ROW("Cosh", cosh, 9, NULL, "cosh(x)"),
-        ROW("Asinh", asinh, 9, NULL, "asinh(x)"),
+        ROW("Acos", acos, 7, "x must be proved to lie in (-1, 1)", "acos(x)"),
+        ROW("Atan", atan, 7, NULL, "atan(x)"), ROW("Sinh", sinh, 9, NULL, "sinh(x)"),
+        ROW("Cosh", cosh, 9, NULL, "cosh(x)"), ROW("Asinh", asinh, 9, NULL, "asinh(x)"),
         ROW("Acosh", acosh, 9, "x must be proved to exceed 1", "acosh(x)"),
         ROW("Atanh", atanh, 9, "x must be proved to lie in (-1, 1)", "atanh(x)"));

@@ -15,8 +15,8 @@ static bool gemm_of(mlc_graph *g, const mlc_node *node, const mlc_shape *a, cons
                             mlc_shape_str(g->arena, a), mlc_shape_str(g->arena, b));
     out->alpha = mlc_attr_float(node, "alpha", 1);
     out->beta = mlc_attr_float(node, "beta", 1);
-    return mlc_product_of(g, node, a, b, mlc_attr_int(node, "transA", 0) != 0, mlc_attr_int(node, "transB", 0) != 0,
-                          &out->product, &out->shape);
+    return mlc_product_of(g, node, a, b, mlc_attr_int(node, "transA", 0) != 0,
+                          mlc_attr_int(node, "transB", 0) != 0, &out->product, &out->shape);
 }
 
 static const mlc_value *addend(const mlc_node *node) {
@@ -84,8 +84,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, z ? mlc_q_add(q, y, z) : NULL);
 }
 
-#define COMMON                                                                                                   \
-    .domain = "", .name = "Gemm", .min_out = 1, .max_out = 1, .max_in = 3, .infer = infer, .eval = eval,        \
+#define COMMON                                                                                           \
+    .domain = "", .name = "Gemm", .min_out = 1, .max_out = 1, .max_in = 3, .infer = infer, .eval = eval, \
     .quantize = quantize, .doc = "alpha * A * B + beta * C"
 
 MLC_OPS(Gemm,

@@ -55,8 +55,8 @@ bool mlc_grid_check(mlc_graph *g, const mlc_node *node, int scale, int zero, int
     return true;
 }
 
-bool mlc_q_grid(mlc_quant *q, const mlc_node *node, int scale, int zero, const mlc_shape *x, int axis, int64_t block,
-                mlc_grid *grid) {
+bool mlc_q_grid(mlc_quant *q, const mlc_node *node, int scale, int zero, const mlc_shape *x, int axis,
+                int64_t block, mlc_grid *grid) {
     const mlc_value *s = mlc_input(node, scale), *z = mlc_input(node, zero);
     if (!s->constant || (z && !z->constant))
         return mlc_error_at(q->diag, node, "'%s' is not constant; scales and zero points must be",

@@ -45,8 +45,8 @@ typedef struct mlc_grid {
 
 /* The grid of inputs `scale` and `zero` for a tensor of shape x, which must be
  * constant: NULL axis information (axis -1) means one element. Reports. */
-bool mlc_q_grid(mlc_quant *q, const mlc_node *node, int scale, int zero, const mlc_shape *x, int axis, int64_t block,
-                mlc_grid *grid);
+bool mlc_q_grid(mlc_quant *q, const mlc_node *node, int scale, int zero, const mlc_shape *x, int axis,
+                int64_t block, mlc_grid *grid);
 
 /* q -> (q - zero) * scale. */
 mlc_value *mlc_q_from_grid(mlc_quant *q, mlc_value *v, const mlc_grid *grid);

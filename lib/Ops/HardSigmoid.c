@@ -49,12 +49,19 @@ static bool quantize_swish(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, y ? mlc_q_mul(q, x, y) : NULL);
 }
 
-#define ROW(NAME, FUNCTION, SINCE, DOC, ...)                                                                       \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .min_in = 1, .max_in = 1, .min_out = 1,            \
-        .max_out = 1, .attrs = (const mlc_attr_spec[]){__VA_ARGS__}, .infer = mlc_infer_real,                      \
-        .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                                                   \
-    }
+#define ROW(NAME, FUNCTION, SINCE, DOC, ...)        \
+    {.domain = "",                                  \
+     .name = NAME,                                  \
+     .since = SINCE,                                \
+     .doc = DOC,                                    \
+     .min_in = 1,                                   \
+     .max_in = 1,                                   \
+     .min_out = 1,                                  \
+     .max_out = 1,                                  \
+     .attrs = (const mlc_attr_spec[]){__VA_ARGS__}, \
+     .infer = mlc_infer_real,                       \
+     .eval = eval_##FUNCTION,                       \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(HardSigmoid,
         ROW("HardSigmoid", sigmoid, 1, "max(0, min(1, alpha * x + beta))", {"alpha", MLC_ATTR_FLOAT},

@@ -88,11 +88,13 @@ static bool infer_layer(mlc_graph *g, mlc_node *node) {
     for (int d = axis; d < x->rank; d++)
         reduced.dim[d] = 1;
     for (int k = SCALE; k <= BIAS && k < node->n_in; k++)
-        if (node->in[k] && (!mlc_shape_broadcast(&node->in[k]->shape, x, &both) || !mlc_shape_equal(&both, x)))
+        if (node->in[k] &&
+            (!mlc_shape_broadcast(&node->in[k]->shape, x, &both) || !mlc_shape_equal(&both, x)))
             return mlc_error_at(g->diag, node, "input '%s' of shape %s does not broadcast to %s",
                                 mlc_escape(node->in[k]->name), mlc_shape_str(g->arena, &node->in[k]->shape),
                                 mlc_shape_str(g->arena, x));
-    if (node->n_in > BIAS && node->in[BIAS] && !mlc_shape_equal(&node->in[SCALE]->shape, &node->in[BIAS]->shape))
+    if (node->n_in > BIAS && node->in[BIAS] &&
+        !mlc_shape_equal(&node->in[SCALE]->shape, &node->in[BIAS]->shape))
         return mlc_error_at(g->diag, node, "scale and bias have different shapes %s and %s",
                             mlc_shape_str(g->arena, &node->in[SCALE]->shape),
                             mlc_shape_str(g->arena, &node->in[BIAS]->shape));
@@ -111,8 +113,8 @@ static bool infer_channels(mlc_graph *g, mlc_node *node) {
     if (named(node, "GroupNormalization")) {
         const int64_t groups = mlc_attr_int(node, "num_groups", 0);
         if (groups < 1 || groups > x->dim[1] || x->dim[1] % groups)
-            return mlc_error_at(g->diag, node, "num_groups %lld does not divide %lld channels", (long long)groups,
-                                (long long)x->dim[1]);
+            return mlc_error_at(g->diag, node, "num_groups %lld does not divide %lld channels",
+                                (long long)groups, (long long)x->dim[1]);
         want = node->opset < 21 ? groups : want;
     }
     for (int k = SCALE; k <= BIAS; k++)
@@ -183,7 +185,8 @@ static mlc_value *limited(mlc_quant *q, mlc_value *v, double most) {
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     for (int k = 1; k < node->n_out; k++)
         if (node->out[k])
-            return mlc_error_at(q->diag, node, "output '%s' is not supported", mlc_escape(node->out[k]->name));
+            return mlc_error_at(q->diag, node, "output '%s' is not supported",
+                                mlc_escape(node->out[k]->name));
     const normal p = normal_of(node, &node->in[0]->shape);
     const mlc_shape shape = {2, {p.rows, p.n}};
     mlc_value *x = mlc_q_value(q, node->in[0]);
@@ -208,20 +211,28 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, y);
 }
 
-#define ROW(NAME, SINCE, INPUTS_LEAST, INPUTS, OUTPUTS, INFER, DOC, ...)                                           \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .min_in = INPUTS_LEAST, .max_in = INPUTS,          \
-        .min_out = 1, .max_out = OUTPUTS,                                                                          \
-        .attrs = (const mlc_attr_spec[]){{"epsilon", MLC_ATTR_FLOAT}, __VA_ARGS__}, .infer = INFER, .eval = eval,  \
-        .quantize = quantize                                                                                       \
-    }
+#define ROW(NAME, SINCE, INPUTS_LEAST, INPUTS, OUTPUTS, INFER, DOC, ...)         \
+    {.domain = "",                                                               \
+     .name = NAME,                                                               \
+     .since = SINCE,                                                             \
+     .doc = DOC,                                                                 \
+     .min_in = INPUTS_LEAST,                                                     \
+     .max_in = INPUTS,                                                           \
+     .min_out = 1,                                                               \
+     .max_out = OUTPUTS,                                                         \
+     .attrs = (const mlc_attr_spec[]){{"epsilon", MLC_ATTR_FLOAT}, __VA_ARGS__}, \
+     .infer = INFER,                                                             \
+     .eval = eval,                                                               \
+     .quantize = quantize}
 
 MLC_OPS(LayerNormalization,
-        ROW("LayerNormalization", 17, 2, 3, 3, infer_layer, "Mean 0 and variance 1 over the dimensions from axis on",
-            {"axis", MLC_ATTR_INT}, {"stash_type", MLC_ATTR_INT}, {0}),
+        ROW("LayerNormalization", 17, 2, 3, 3, infer_layer,
+            "Mean 0 and variance 1 over the dimensions from axis on", {"axis", MLC_ATTR_INT},
+            {"stash_type", MLC_ATTR_INT}, {0}),
         ROW("RMSNormalization", 23, 2, 2, 1, infer_layer, "Mean square 1 over the dimensions from axis on",
             {"axis", MLC_ATTR_INT}, {"stash_type", MLC_ATTR_INT}, {0}),
         ROW("InstanceNormalization", 1, 3, 3, 1, infer_channels, "Mean 0 and variance 1 in each channel",
             {"consumed_inputs", MLC_ATTR_INTS}, {0}),
-        ROW("GroupNormalization", 18, 3, 3, 1, infer_channels, "Mean 0 and variance 1 in each group of channels",
-            {"num_groups", MLC_ATTR_INT}, {"stash_type", MLC_ATTR_INT}, {0}));
+        ROW("GroupNormalization", 18, 3, 3, 1, infer_channels,
+            "Mean 0 and variance 1 in each group of channels", {"num_groups", MLC_ATTR_INT},
+            {"stash_type", MLC_ATTR_INT}, {0}));

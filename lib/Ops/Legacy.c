@@ -1,6 +1,7 @@
 #include "Legacy.h"
 
-bool mlc_legacy_align(mlc_graph *g, const mlc_node *node, const mlc_shape *a, const mlc_shape *b, mlc_shape *aligned) {
+bool mlc_legacy_align(mlc_graph *g, const mlc_node *node, const mlc_shape *a, const mlc_shape *b,
+                      mlc_shape *aligned) {
     *aligned = *b;
     if (node->opset >= 7)
         return true;
@@ -33,7 +34,7 @@ bool mlc_infer_legacy_broadcast(mlc_graph *g, mlc_node *node) {
     if (!mlc_legacy_align(g, node, &a->shape, &b->shape, &aligned))
         return false;
     if (!mlc_shape_broadcast(&a->shape, &aligned, &shape))
-        return mlc_error_at(g->diag, node, "shapes %s and %s do not broadcast", mlc_shape_str(g->arena, &a->shape),
-                            mlc_shape_str(g->arena, &b->shape));
+        return mlc_error_at(g->diag, node, "shapes %s and %s do not broadcast",
+                            mlc_shape_str(g->arena, &a->shape), mlc_shape_str(g->arena, &b->shape));
     return mlc_infer_set(g, node, 0, a->dtype, &shape);
 }

@@ -14,7 +14,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
     return mlc_infer_broadcast(g, node);
 }
 
-/* The remainder with the sign of the dividend, as in C. A division by zero, which ONNX leaves undefined, gives 0. */
+/* The remainder with the sign of the dividend, as in C. A division by zero, which ONNX leaves undefined,
+ * gives 0. */
 static int64_t remainder_c(int64_t a, int64_t b) {
     return b == 0 || b == -1 ? 0 : a % b;
 }
@@ -34,8 +35,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         return mlc_error_at(q->diag, node, "the remainder of float inputs is not supported");
     mlc_value *a = mlc_q_value(q, node->in[0]), *b = mlc_q_value(q, node->in[1]);
     mlc_value *quotient = a && b ? mlc_q_truncated(q, a, b) : NULL;
-    mlc_value *product = quotient ? mlc_q_mul(q, quotient, b) : NULL;
-    mlc_value *r = product ? mlc_q_sub(q, a, product) : NULL;
+    mlc_value *product = quotient ? mlc_q_exact(q, "Mul", quotient, b) : NULL;
+    mlc_value *r = product ? mlc_q_exact(q, "Sub", a, product) : NULL;
     /* Its interval follows from the divisor's, not from that of the difference. */
     const double most = b ? fmax(mlc_q_max_abs(b) - 1, 0) : 0;
     r = r ? mlc_q_clamp(q, r, -most, most) : NULL;
@@ -43,10 +44,10 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         return mlc_q_result(q, node, r);
 
     /* Where the signs differ, b is added: r*b < 0. */
-    mlc_value *sign = mlc_q_mul(q, r, b), *zero = mlc_q_scalar(q, 0);
+    mlc_value *sign = mlc_q_exact(q, "Mul", r, b), *zero = mlc_q_scalar(q, 0);
     mlc_value *differ = sign ? mlc_q_less(q, sign, zero) : NULL;
     mlc_value *addend = differ ? mlc_q_where(q, differ, b, zero) : NULL;
-    r = addend ? mlc_q_add(q, r, addend) : NULL;
+    r = addend ? mlc_q_exact(q, "Add", r, addend) : NULL;
     const double lo = mlc_q_min_real(b) > 0 ? 0 : -most, hi = mlc_q_min_real(b) > 0 ? most : 0;
     return mlc_q_result(q, node, r ? mlc_q_clamp(q, r, lo, hi) : NULL);
 }

@@ -98,7 +98,8 @@ static int64_t count(const mlc_node *node, const mlc_window *w, int64_t i) {
     const bool padding = mlc_attr_int(node, "count_include_pad", 0) != 0;
     int64_t n = 0;
     for (int64_t tap = 0; tap < w->taps; tap++)
-        n += padding ? mlc_window_padded(w, i % w->positions, tap) : mlc_window_at(w, i % w->positions, tap) >= 0;
+        n += padding ? mlc_window_padded(w, i % w->positions, tap)
+                     : mlc_window_at(w, i % w->positions, tap) >= 0;
     return n;
 }
 
@@ -165,8 +166,7 @@ static mlc_value *reduce_windows(mlc_quant *q, const mlc_node *node, const mlc_w
 static bool quantize_max(mlc_quant *q, const mlc_node *node) {
     mlc_window w;
     window_of(node, &node->in[0]->shape, &w);
-    return mlc_q_result(q, node,
-                        reduce_windows(q, node, &w, MLC_REDUCE_MAX, mlc_q_value(q, node->in[0])));
+    return mlc_q_result(q, node, reduce_windows(q, node, &w, MLC_REDUCE_MAX, mlc_q_value(q, node->in[0])));
 }
 
 static bool quantize_average(mlc_quant *q, const mlc_node *node) {
@@ -199,26 +199,36 @@ static bool quantize_lp(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, sum && p == 2 ? mlc_q_sqrt(q, sum) : sum);
 }
 
-#define ROW(NAME, FUNCTION, SINCE, UNTIL, OUTPUTS, INFER, LIMITS, DOC, ...)                                        \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .limits = LIMITS, .min_in = 1,     \
-        .max_in = 1, .min_out = 1, .max_out = OUTPUTS, .attrs = (const mlc_attr_spec[]){__VA_ARGS__},              \
-        .infer = INFER, .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                                   \
-    }
+#define ROW(NAME, FUNCTION, SINCE, UNTIL, OUTPUTS, INFER, LIMITS, DOC, ...) \
+    {.domain = "",                                                          \
+     .name = NAME,                                                          \
+     .since = SINCE,                                                        \
+     .until = UNTIL,                                                        \
+     .doc = DOC,                                                            \
+     .limits = LIMITS,                                                      \
+     .min_in = 1,                                                           \
+     .max_in = 1,                                                           \
+     .min_out = 1,                                                          \
+     .max_out = OUTPUTS,                                                    \
+     .attrs = (const mlc_attr_spec[]){__VA_ARGS__},                         \
+     .infer = INFER,                                                        \
+     .eval = eval_##FUNCTION,                                               \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(Pool,
         ROW("MaxPool", max, 1, 0, 2, infer_max, "no second output", "Largest element of each window",
             MLC_WINDOW_ATTRS, {"dilations", MLC_ATTR_INTS}, {"ceil_mode", MLC_ATTR_INT},
             {"storage_order", MLC_ATTR_INT}, {0}),
         ROW("AveragePool", average, 1, 0, 1, infer_real, NULL, "Mean of each window", MLC_WINDOW_ATTRS,
-            {"dilations", MLC_ATTR_INTS}, {"ceil_mode", MLC_ATTR_INT}, {"count_include_pad", MLC_ATTR_INT}, {0}),
+            {"dilations", MLC_ATTR_INTS}, {"ceil_mode", MLC_ATTR_INT}, {"count_include_pad", MLC_ATTR_INT},
+            {0}),
         ROW("LpPool", lp, 1, 1, 1, infer_lp, "p of 1 or 2", "p-norm of each window", MLC_WINDOW_ATTRS,
             {"p", MLC_ATTR_FLOAT}, {0}),
         ROW("LpPool", lp, 2, 0, 1, infer_lp, "p of 1 or 2", "p-norm of each window", MLC_WINDOW_ATTRS,
             {"dilations", MLC_ATTR_INTS}, {"ceil_mode", MLC_ATTR_INT}, {"p", MLC_ATTR_INT}, {0}),
         ROW("GlobalMaxPool", max, 1, 0, 1, infer_global, NULL, "Largest element of each channel", {0}),
         ROW("GlobalAveragePool", average, 1, 0, 1, infer_global, NULL, "Mean of each channel", {0}),
-        ROW("GlobalLpPool", lp, 1, 1, 1, infer_lp, "p of 1 or 2", "p-norm of each channel", {"p", MLC_ATTR_FLOAT},
-            {0}),
-        ROW("GlobalLpPool", lp, 2, 0, 1, infer_lp, "p of 1 or 2", "p-norm of each channel", {"p", MLC_ATTR_INT},
-            {0}));
+        ROW("GlobalLpPool", lp, 1, 1, 1, infer_lp, "p of 1 or 2", "p-norm of each channel",
+            {"p", MLC_ATTR_FLOAT}, {0}),
+        ROW("GlobalLpPool", lp, 2, 0, 1, infer_lp, "p of 1 or 2", "p-norm of each channel",
+            {"p", MLC_ATTR_INT}, {0}));

@@ -14,8 +14,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
             return mlc_error_at(g->diag, node, "input '%s' is of type %s, a number is needed",
                                 mlc_escape(node->in[k]->name), mlc_dtype_name(node->in[k]->dtype));
     if (!mlc_shape_broadcast(&x->shape, &y->shape, &shape))
-        return mlc_error_at(g->diag, node, "shapes %s and %s do not broadcast", mlc_shape_str(g->arena, &x->shape),
-                            mlc_shape_str(g->arena, &y->shape));
+        return mlc_error_at(g->diag, node, "shapes %s and %s do not broadcast",
+                            mlc_shape_str(g->arena, &x->shape), mlc_shape_str(g->arena, &y->shape));
     return mlc_infer_set(g, node, 0, x->dtype, &shape);
 }
 
@@ -45,29 +45,42 @@ static mlc_value *table(mlc_quant *q, mlc_value *x, double p) {
     const double lo = mlc_q_min_real(x), hi = mlc_q_max_real(x);
     const double steep = p * fmax(pow(lo, p - 1), pow(hi, p - 1));
     if (lo < 0 || !(fabs(steep) < 1e12) || !isfinite(pow(lo, p))) {
-        mlc_error_at(q->diag, q->node, "the base may be anywhere in [%g, %g]; its power %g is not defined or too steep",
-                     lo, hi, p);
+        mlc_error_at(q->diag, q->node,
+                     "the base may be anywhere in [%g, %g]; its power %g is not defined or too steep", lo, hi,
+                     p);
         return NULL;
     }
     return mlc_q_function(q, x, power, &p, fabs(steep));
 }
 
+/* a * b: integers wrap around at the width of the result's type. */
+static mlc_value *times(mlc_quant *q, mlc_value *a, mlc_value *b) {
+    const mlc_dtype t = q->node->out[0]->dtype;
+    if (mlc_dtype_is_float(t))
+        return mlc_q_mul(q, a, b);
+    mlc_value *y = mlc_q_exact(q, "Mul", a, b);
+    return y ? mlc_q_wrap(q, y, t) : NULL;
+}
+
 /* x^n for a whole n >= 1, by squaring. */
 static mlc_value *whole_power(mlc_quant *q, mlc_value *x, int n) {
     mlc_value *result = NULL;
-    for (; x && n; n >>= 1) {
+    for (;; n >>= 1) {
         if (n & 1)
-            result = result ? mlc_q_mul(q, result, x) : x;
-        if (n > 1)
-            x = mlc_q_mul(q, x, x);
-        if (!result && n == 1)
+            result = result ? times(q, result, x) : x;
+        if (n == 1 || ((n & 1) && !result))
+            return result;
+        x = times(q, x, x);
+        if (!x)
             return NULL;
     }
-    return x ? result : NULL;
 }
 
 /* Exponents so near to 1/2 are it, written with an error; the difference counts as error. */
 #define NEAR 1e-3
+
+/* The largest exponent that becomes multiplications. */
+enum { MOST = 16 };
 
 /* x^p for p near 1/2, x counting as 0 where it is negative. */
 static mlc_value *root(mlc_quant *q, mlc_value *x, double p) {
@@ -81,7 +94,6 @@ static mlc_value *root(mlc_quant *q, mlc_value *x, double p) {
 }
 
 static mlc_value *constant_power(mlc_quant *q, const mlc_node *node, mlc_value *x, double p) {
-    enum { MOST = 16 };
     const double least = mlc_q_least(q, node->in[0]);
     mlc_value *one = mlc_q_scalar(q, 1);
     if (p == 0) {
@@ -128,7 +140,7 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     const double p = uniform(node->in[1]->constant), c = uniform(node->in[0]->constant);
     const bool whole = mlc_dtype_is_integer(node->out[0]->dtype);
     mlc_value *r;
-    if (!isnan(p) && (!whole || (p == rint(p) && p >= 0))) {
+    if (!isnan(p) && (!whole || (p == rint(p) && p >= 0 && p <= MOST))) {
         mlc_value *x = mlc_q_value(q, node->in[0]);
         r = x ? constant_power(q, node, x, p) : NULL;
     } else if (c > 0 && !whole) {
@@ -136,8 +148,6 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     } else {
         return mlc_error_at(q->diag, node, "neither exponent nor base is one constant number");
     }
-    if (r && whole)
-        r = mlc_q_wrap(q, r, node->out[0]->dtype);
     /* The constant operand may have more dimensions than the other. */
     if (r && !mlc_shape_equal(&r->shape, &node->out[0]->shape)) {
         const mlc_shape *shape = &node->out[0]->shape;
@@ -150,11 +160,20 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, r);
 }
 
-#define ROW(SINCE, UNTIL, ATTRS)                                                                                   \
-    {                                                                                                              \
-        .domain = "", .name = "Pow", .since = SINCE, .until = UNTIL, .attrs = ATTRS, .doc = "x^y",                 \
-        .limits = "one constant exponent, or one constant positive base", .min_in = 2, .max_in = 2, .min_out = 1,  \
-        .max_out = 1, .infer = infer, .eval = eval, .quantize = quantize                                           \
-    }
+#define ROW(SINCE, UNTIL, ATTRS)                                       \
+    {.domain = "",                                                     \
+     .name = "Pow",                                                    \
+     .since = SINCE,                                                   \
+     .until = UNTIL,                                                   \
+     .attrs = ATTRS,                                                   \
+     .doc = "x^y",                                                     \
+     .limits = "one constant exponent, or one constant positive base", \
+     .min_in = 2,                                                      \
+     .max_in = 2,                                                      \
+     .min_out = 1,                                                     \
+     .max_out = 1,                                                     \
+     .infer = infer,                                                   \
+     .eval = eval,                                                     \
+     .quantize = quantize}
 
 MLC_OPS(Pow, ROW(1, 6, MLC_LEGACY_BROADCAST_ATTRS), ROW(7, 0, NULL));

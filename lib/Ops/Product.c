@@ -22,7 +22,8 @@ bool mlc_product_of(mlc_graph *g, const mlc_node *node, const mlc_shape *a, cons
     p->M = trans_a ? a_columns : a_rows;
     p->K = trans_a ? a_rows : a_columns;
     p->N = trans_b ? b_rows : b_columns;
-    if (p->K != (trans_b ? b_columns : b_rows) || !mlc_shape_broadcast(&p->a_batch, &p->b_batch, &p->batch_shape))
+    if (p->K != (trans_b ? b_columns : b_rows) ||
+        !mlc_shape_broadcast(&p->a_batch, &p->b_batch, &p->batch_shape))
         return mlc_error_at(g->diag, node, "shapes %s%s and %s%s cannot be multiplied",
                             mlc_shape_str(g->arena, a), trans_a ? " (transposed)" : "",
                             mlc_shape_str(g->arena, b), trans_b ? " (transposed)" : "");
@@ -60,12 +61,13 @@ double mlc_product_sum(const mlc_product *p, const mlc_tensor *a, double a_zero,
     const walk w = walk_of(p, i, m, n);
     double sum = 0;
     for (int64_t k = 0; k < p->K; k++)
-        sum += (mlc_tensor_real(a, w.a + k * w.a_step) - a_zero) * (mlc_tensor_real(b, w.b + k * w.b_step) - b_zero);
+        sum += (mlc_tensor_real(a, w.a + k * w.a_step) - a_zero) *
+               (mlc_tensor_real(b, w.b + k * w.b_step) - b_zero);
     return sum;
 }
 
-static int64_t integer_sum(const mlc_product *p, const mlc_tensor *a, const mlc_tensor *b, int64_t i, int64_t m,
-                           int64_t n) {
+static int64_t integer_sum(const mlc_product *p, const mlc_tensor *a, const mlc_tensor *b, int64_t i,
+                           int64_t m, int64_t n) {
     const walk w = walk_of(p, i, m, n);
     int64_t sum = 0;
     for (int64_t k = 0; k < p->K; k++)
@@ -73,7 +75,8 @@ static int64_t integer_sum(const mlc_product *p, const mlc_tensor *a, const mlc_
     return sum;
 }
 
-void mlc_product_eval(const mlc_product *p, double alpha, const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *y) {
+void mlc_product_eval(const mlc_product *p, double alpha, const mlc_tensor *a, const mlc_tensor *b,
+                      mlc_tensor *y) {
     int64_t at = 0;
     for (int64_t i = 0; i < p->batch; i++)
         for (int64_t m = 0; m < p->M; m++)
@@ -178,7 +181,8 @@ static double magnitude(const mlc_value *v, int64_t i) {
 }
 
 /* Bounds |a*b - real| for y = a*b, with a as [batch,M,K] and b as [batch,K,N]. */
-static void product_error(mlc_quant *q, const mlc_product *p, const mlc_value *a, const mlc_value *b, mlc_value *y) {
+static void product_error(mlc_quant *q, const mlc_product *p, const mlc_value *a, const mlc_value *b,
+                          mlc_value *y) {
     if (!a->err && !b->err)
         return;
     y->err = MLC_NEW_ARRAY(q->arena, mlc_shape_elements(&y->shape), double);
@@ -223,8 +227,8 @@ static mlc_value *both_dynamic(mlc_quant *q, const mlc_product *p, double alpha,
     return y ? mlc_q_reshape(q, y, shape) : NULL;
 }
 
-mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const mlc_value *a, const mlc_value *b,
-                         const double *bias, const mlc_shape *shape) {
+mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const mlc_value *a,
+                         const mlc_value *b, const double *bias, const mlc_shape *shape) {
     const bool exact = !mlc_dtype_is_float(a->dtype);
     mlc_value *y;
     if (b->constant && !exact) {

@@ -27,11 +27,12 @@ double mlc_product_sum(const mlc_product *p, const mlc_tensor *a, double a_zero,
                        double b_zero, int64_t i, int64_t m, int64_t n);
 
 /* y = alpha * a * b, for tensors of one dtype; alpha is for float types only. */
-void mlc_product_eval(const mlc_product *p, double alpha, const mlc_tensor *a, const mlc_tensor *b, mlc_tensor *y);
+void mlc_product_eval(const mlc_product *p, double alpha, const mlc_tensor *a, const mlc_tensor *b,
+                      mlc_tensor *y);
 
 /* The same of integer values, plus `bias` of N elements or NULL; the result has `shape`. */
-mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const mlc_value *a, const mlc_value *b,
-                         const double *bias, const mlc_shape *shape);
+mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const mlc_value *a,
+                         const mlc_value *b, const double *bias, const mlc_shape *shape);
 
 /* The exact product of integer values (scale 1), constant or not. */
 mlc_value *mlc_q_integer_product(mlc_quant *q, const mlc_product *p, mlc_value *a, mlc_value *b,

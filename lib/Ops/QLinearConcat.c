@@ -74,7 +74,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         if (!mlc_q_grid(q, node, FIRST + 3 * p + 1, FIRST + 3 * p + 2, &x->shape, 0, 0, &from))
             return false;
         part[p] = mlc_q_value(q, x);
-        const bool same = from.scale[0] == to.scale[0] && (from.zero ? *from.zero : 0) == (to.zero ? *to.zero : 0);
+        const bool same =
+            from.scale[0] == to.scale[0] && (from.zero ? *from.zero : 0) == (to.zero ? *to.zero : 0);
         if (!same)
             part[p] = mlc_q_to_grid(q, mlc_q_from_grid(q, part[p], &from), &to, node->out[0]->dtype);
         if (!part[p])

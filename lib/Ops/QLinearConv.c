@@ -24,8 +24,9 @@ static bool infer(mlc_graph *g, mlc_node *node) {
                                 mlc_escape(v->name), mlc_dtype_name(v->dtype));
         const int64_t n = z ? mlc_shape_elements(&z->shape) : 1;
         if (z && (z->dtype != v->dtype || (n != 1 && !(k && v->shape.rank && n == v->shape.dim[0]))))
-            return mlc_error_at(g->diag, node, "zero point '%s' is of type %s and shape %s, which does not fit",
-                                mlc_escape(z->name), mlc_dtype_name(z->dtype), mlc_shape_str(g->arena, &z->shape));
+            return mlc_error_at(
+                g->diag, node, "zero point '%s' is of type %s and shape %s, which does not fit",
+                mlc_escape(z->name), mlc_dtype_name(z->dtype), mlc_shape_str(g->arena, &z->shape));
     }
     if (!mlc_window_of(g, node, &node->in[l->x]->shape, &node->in[l->w]->shape, &w))
         return false;
@@ -64,8 +65,8 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
                     out[0]->i[at] = whole;
                     continue;
                 }
-                const double scale = mlc_f32(mlc_f32(in[l->x_scale]->f[0] * mlc_grid_scale(in[l->w_scale], m)) /
-                                             in[l->y_scale]->f[0]);
+                const double scale = mlc_f32(
+                    mlc_f32(in[l->x_scale]->f[0] * mlc_grid_scale(in[l->w_scale], m)) / in[l->y_scale]->f[0]);
                 out[0]->i[at] = mlc_to_grid(out[0]->dtype, mlc_f32(mlc_f32((double)whole) * scale),
                                             mlc_grid_zero(y_zero, 0));
             }
@@ -83,7 +84,8 @@ static const mlc_tensor *centered_weights(mlc_quant *q, const mlc_tensor *w, con
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     const layout *l = layout_of(node);
     const mlc_value *weights = node->in[l->w], *x_zero = mlc_input(node, l->x_zero),
-                    *w_zero = mlc_input(node, l->w_zero), *bias = l->bias >= 0 ? mlc_input(node, l->bias) : NULL;
+                    *w_zero = mlc_input(node, l->w_zero),
+                    *bias = l->bias >= 0 ? mlc_input(node, l->bias) : NULL;
     if (!weights->constant || (w_zero && !w_zero->constant) || (bias && !bias->constant))
         return mlc_error_at(q->diag, node, "a convolution needs constant weights and bias");
     mlc_window w;
@@ -112,15 +114,22 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, mlc_q_to_grid(q, y, &to, node->out[0]->dtype));
 }
 
-#define ROW(NAME, LEAST, MOST, DOC)                                                                                \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = 10, .doc = DOC,                                                       \
-        .limits = "constant weights and bias", .min_in = LEAST, .max_in = MOST, .min_out = 1, \
-        .max_out = 1,                                                                                              \
-        .attrs = (const mlc_attr_spec[]){MLC_WINDOW_ATTRS, {"dilations", MLC_ATTR_INTS}, {"group", MLC_ATTR_INT},  \
-                                         {0}},                                                                     \
-        .infer = infer, .eval = eval, .quantize = quantize                                                         \
-    }
+#define ROW(NAME, LEAST, MOST, DOC)                                                         \
+    {.domain = "",                                                                          \
+     .name = NAME,                                                                          \
+     .since = 10,                                                                           \
+     .doc = DOC,                                                                            \
+     .limits = "constant weights and bias",                                                 \
+     .min_in = LEAST,                                                                       \
+     .max_in = MOST,                                                                        \
+     .min_out = 1,                                                                          \
+     .max_out = 1,                                                                          \
+     .attrs =                                                                               \
+         (const mlc_attr_spec[]){                                                           \
+             MLC_WINDOW_ATTRS, {"dilations", MLC_ATTR_INTS}, {"group", MLC_ATTR_INT}, {0}}, \
+     .infer = infer,                                                                        \
+     .eval = eval,                                                                          \
+     .quantize = quantize}
 
 MLC_OPS(QLinearConv, ROW("ConvInteger", 2, 4, "Convolution of 8-bit integers"),
         ROW("QLinearConv", 8, 9, "Convolution of quantized tensors, quantized"));

@@ -28,9 +28,9 @@ static bool infer(mlc_graph *g, mlc_node *node) {
     mlc_shape shape;
     const mlc_value *b = node->in[B];
     if (b->dtype != a->dtype || !mlc_shape_broadcast(&a->shape, &b->shape, &shape))
-        return mlc_error_at(g->diag, node, "%s of shape %s and %s of shape %s do not fit", mlc_dtype_name(a->dtype),
-                            mlc_shape_str(g->arena, &a->shape), mlc_dtype_name(b->dtype),
-                            mlc_shape_str(g->arena, &b->shape));
+        return mlc_error_at(g->diag, node, "%s of shape %s and %s of shape %s do not fit",
+                            mlc_dtype_name(a->dtype), mlc_shape_str(g->arena, &a->shape),
+                            mlc_dtype_name(b->dtype), mlc_shape_str(g->arena, &b->shape));
     return mlc_grid_check(g, node, B_SCALE, B_ZERO, 0) && mlc_infer_set(g, node, 0, a->dtype, &shape);
 }
 
@@ -107,16 +107,23 @@ static bool quantize_unary(mlc_quant *q, const mlc_node *node) {
     return finish(q, node, x ? mlc_q_function(q, x, function_of(node), &alpha, slope) : NULL);
 }
 
-#define ROW(NAME, KIND, LEAST, MOST, DOC, ...)                                                                     \
-    {                                                                                                              \
-        .domain = "com.microsoft", .name = NAME, .since = 1, .doc = DOC,                                           \
-        .limits = "constant scales and zero points", .min_in = LEAST, .max_in = MOST, .min_out = 1, .max_out = 1,  \
-        .attrs = (const mlc_attr_spec[]){__VA_ARGS__}, .infer = infer, .eval = eval_##KIND,                        \
-        .quantize = quantize_##KIND                                                                                \
-    }
+#define ROW(NAME, KIND, LEAST, MOST, DOC, ...)      \
+    {.domain = "com.microsoft",                     \
+     .name = NAME,                                  \
+     .since = 1,                                    \
+     .doc = DOC,                                    \
+     .limits = "constant scales and zero points",   \
+     .min_in = LEAST,                               \
+     .max_in = MOST,                                \
+     .min_out = 1,                                  \
+     .max_out = 1,                                  \
+     .attrs = (const mlc_attr_spec[]){__VA_ARGS__}, \
+     .infer = infer,                                \
+     .eval = eval_##KIND,                           \
+     .quantize = quantize_##KIND}
 
 MLC_OPS(QLinearElementwise, ROW("QLinearAdd", binary, 7, 8, "a + b of quantized tensors, quantized", {0}),
         ROW("QLinearMul", binary, 7, 8, "a * b of quantized tensors, quantized", {0}),
         ROW("QLinearSigmoid", unary, 4, 5, "Sigmoid of a quantized tensor, quantized", {0}),
-        ROW("QLinearLeakyRelu", unary, 4, 5, "LeakyRelu of a quantized tensor, quantized", {"alpha", MLC_ATTR_FLOAT},
-            {0}));
+        ROW("QLinearLeakyRelu", unary, 4, 5, "LeakyRelu of a quantized tensor, quantized",
+            {"alpha", MLC_ATTR_FLOAT}, {0}));

@@ -37,8 +37,8 @@ static bool need_bytes(mlc_graph *g, const mlc_node *node, int k) {
     const mlc_value *v = mlc_input(node, k);
     if (v->dtype == MLC_INT8 || v->dtype == MLC_UINT8)
         return true;
-    return mlc_error_at(g->diag, node, "input '%s' is of type %s, int8 or uint8 is needed", mlc_escape(v->name),
-                        mlc_dtype_name(v->dtype));
+    return mlc_error_at(g->diag, node, "input '%s' is of type %s, int8 or uint8 is needed",
+                        mlc_escape(v->name), mlc_dtype_name(v->dtype));
 }
 
 /* A zero point has its tensor's type, and one element or `many`. */
@@ -63,13 +63,15 @@ static bool infer(mlc_graph *g, mlc_node *node) {
         return false;
     if (l->a_scale < 0)
         return mlc_infer_set(g, node, 0, MLC_INT32, &shape);
-    if (!mlc_grid_check(g, node, l->a_scale, l->a_zero, p.M) || !mlc_grid_check(g, node, l->b_scale, l->b_zero, p.N))
+    if (!mlc_grid_check(g, node, l->a_scale, l->a_zero, p.M) ||
+        !mlc_grid_check(g, node, l->b_scale, l->b_zero, p.N))
         return false;
     const mlc_value *c = mlc_input(node, l->c >= 0 ? l->c : node->n_in);
     mlc_shape sum;
     if (c && (c->dtype != MLC_INT32 || !mlc_shape_broadcast(&c->shape, &shape, &sum) ||
               !mlc_shape_equal(&sum, &shape)))
-        return mlc_error_at(g->diag, node, "input '%s' is %s of shape %s, int32 that broadcasts to %s is needed",
+        return mlc_error_at(g->diag, node,
+                            "input '%s' is %s of shape %s, int32 that broadcasts to %s is needed",
                             mlc_escape(c->name), mlc_dtype_name(c->dtype), mlc_shape_str(g->arena, &c->shape),
                             mlc_shape_str(g->arena, &shape));
     if (!mlc_input(node, l->y_scale))
@@ -135,11 +137,14 @@ static mlc_value *centered_input(mlc_quant *q, const mlc_node *node, int k, int 
     return w ? mlc_q_sub(q, v, w) : NULL;
 }
 
-static mlc_value *integer_product(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape) {
+static mlc_value *integer_product(mlc_quant *q, const mlc_node *node, const mlc_product *p,
+                                  const mlc_shape *shape) {
     const layout *l = layout_of(node);
     const int rank_a = node->in[l->a]->shape.rank, rank_b = node->in[l->b]->shape.rank;
-    mlc_value *a = centered_input(q, node, l->a, l->a_zero, p->trans_a || rank_a < 2 ? rank_a - 1 : rank_a - 2);
-    mlc_value *b = centered_input(q, node, l->b, l->b_zero, p->trans_b && rank_b > 1 ? rank_b - 2 : rank_b - 1);
+    mlc_value *a =
+        centered_input(q, node, l->a, l->a_zero, p->trans_a || rank_a < 2 ? rank_a - 1 : rank_a - 2);
+    mlc_value *b =
+        centered_input(q, node, l->b, l->b_zero, p->trans_b && rank_b > 1 ? rank_b - 2 : rank_b - 1);
     return a && b ? mlc_q_integer_product(q, p, a, b, shape) : NULL;
 }
 
@@ -161,8 +166,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     mlc_grid a, b, result = {.shape = {0}, .scale = NULL};
     const bool grids = mlc_q_grid(q, node, l->a_scale, l->a_zero, &rows, 0, 0, &a) &&
                        mlc_q_grid(q, node, l->b_scale, l->b_zero, &columns, 0, 0, &b);
-    if (!grids || (mlc_input(node, l->y_scale) &&
-                   !mlc_q_grid(q, node, l->y_scale, l->y_zero, &shape, 0, 0, &result)))
+    if (!grids ||
+        (mlc_input(node, l->y_scale) && !mlc_q_grid(q, node, l->y_scale, l->y_zero, &shape, 0, 0, &result)))
         return false;
     y = mlc_q_mul_real(q, y, a.scale, &a.shape);
     y = y ? mlc_q_mul_real(q, y, b.scale, &b.shape) : NULL;
@@ -172,15 +177,21 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, y);
 }
 
-#define ROW(DOMAIN, NAME, SINCE, LEAST, MOST, DOC, ...)                                                            \
-    {                                                                                                              \
-        .domain = DOMAIN, .name = NAME, .since = SINCE, .doc = DOC, .min_in = LEAST, .max_in = MOST, .min_out = 1, \
-        .max_out = 1, .attrs = (const mlc_attr_spec[]){__VA_ARGS__}, .infer = infer, .eval = eval,                 \
-        .quantize = quantize                                                                                       \
-    }
+#define ROW(DOMAIN, NAME, SINCE, LEAST, MOST, DOC, ...) \
+    {.domain = DOMAIN,                                  \
+     .name = NAME,                                      \
+     .since = SINCE,                                    \
+     .doc = DOC,                                        \
+     .min_in = LEAST,                                   \
+     .max_in = MOST,                                    \
+     .min_out = 1,                                      \
+     .max_out = 1,                                      \
+     .attrs = (const mlc_attr_spec[]){__VA_ARGS__},     \
+     .infer = infer,                                    \
+     .eval = eval,                                      \
+     .quantize = quantize}
 
-MLC_OPS(QLinearMatMul,
-        ROW("", "MatMulInteger", 10, 2, 4, "Product of matrices of 8-bit integers", {0}),
+MLC_OPS(QLinearMatMul, ROW("", "MatMulInteger", 10, 2, 4, "Product of matrices of 8-bit integers", {0}),
         ROW("", "QLinearMatMul", 10, 8, 8, "Product of quantized matrices, quantized", {0}),
         ROW("com.microsoft", "QGemm", 1, 6, 9, "alpha * A * B + C of quantized matrices, quantized or float",
             {"alpha", MLC_ATTR_FLOAT}, {"transA", MLC_ATTR_INT}, {"transB", MLC_ATTR_INT}, {0}));

@@ -36,7 +36,8 @@ static bool window_of(mlc_graph *g, const mlc_node *node, mlc_window *w) {
     *w = (mlc_window){.positions = 1, .pixels = 1};
     w->geometry.nd = x.rank - 2;
     if (x.rank < 3 || x.rank > 5)
-        return mlc_error_at(g->diag, node, "input has shape %s; supported are one to three spatial dimensions",
+        return mlc_error_at(g->diag, node,
+                            "input has shape %s; supported are one to three spatial dimensions",
                             mlc_shape_str(g->arena, &node->in[X]->shape));
     w->geometry.channels_in = w->geometry.channels_out = x.dim[1];
     for (int d = 0; d < 3; d++) {
@@ -52,8 +53,8 @@ static bool infer(mlc_graph *g, mlc_node *node) {
     mlc_window w;
     const mlc_value *x = node->in[X];
     if (x->dtype != MLC_INT8 && x->dtype != MLC_UINT8)
-        return mlc_error_at(g->diag, node, "input '%s' is of type %s, int8 or uint8 is needed", mlc_escape(x->name),
-                            mlc_dtype_name(x->dtype));
+        return mlc_error_at(g->diag, node, "input '%s' is of type %s, int8 or uint8 is needed",
+                            mlc_escape(x->name), mlc_dtype_name(x->dtype));
     if (!mlc_grid_check(g, node, X_SCALE, X_ZERO, 0) || !mlc_grid_check(g, node, Y_SCALE, Y_ZERO, 0) ||
         !window_of(g, node, &w))
         return false;
@@ -62,10 +63,11 @@ static bool infer(mlc_graph *g, mlc_node *node) {
 }
 
 /* Flat index of spatial position `at` of a channel, for tensors of `size` positions. */
-static int64_t stored_at(const mlc_node *node, const mlc_window *w, int64_t batch, int64_t channel, int64_t at,
-                         int64_t size) {
+static int64_t stored_at(const mlc_node *node, const mlc_window *w, int64_t batch, int64_t channel,
+                         int64_t at, int64_t size) {
     const int64_t channels = w->geometry.channels_in;
-    return channels_last(node) ? (batch * size + at) * channels + channel : (batch * channels + channel) * size + at;
+    return channels_last(node) ? (batch * size + at) * channels + channel
+                               : (batch * channels + channel) * size + at;
 }
 
 /* What the window at an output position is divided by. */
@@ -80,16 +82,20 @@ static int64_t count(const mlc_node *node, const mlc_window *w, int64_t position
 static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     mlc_window w;
     window_of(NULL, node, &w);
-    const int64_t x_zero = mlc_grid_zero(in[X_ZERO], 0), y_zero = mlc_grid_zero(mlc_operand(node, in, Y_ZERO), 0);
+    const int64_t x_zero = mlc_grid_zero(in[X_ZERO], 0),
+                  y_zero = mlc_grid_zero(mlc_operand(node, in, Y_ZERO), 0);
     for (int64_t b = 0; b < in[X]->shape.dim[0]; b++)
         for (int64_t c = 0; c < w.geometry.channels_in; c++)
             for (int64_t p = 0; p < w.positions; p++) {
-                int64_t sum = 0;
+                double sum = 0;
                 for (int64_t tap = 0; tap < w.taps; tap++) {
                     const int64_t at = mlc_window_at(&w, p, tap);
-                    sum += at < 0 ? 0 : in[X]->i[stored_at(node, &w, b, c, at, w.pixels)] - x_zero;
+                    if (at < 0)
+                        continue;
+                    const int64_t centered = in[X]->i[stored_at(node, &w, b, c, at, w.pixels)] - x_zero;
+                    sum = mlc_f32(sum + mlc_f32((double)centered * in[X_SCALE]->f[0]));
                 }
-                const double mean = mlc_f32((double)sum * in[X_SCALE]->f[0] / (double)count(node, &w, p));
+                const double mean = mlc_f32(sum / (double)count(node, &w, p));
                 out[0]->i[stored_at(node, &w, b, c, p, w.positions)] =
                     mlc_to_grid(out[0]->dtype, mlc_f32(mean / in[Y_SCALE]->f[0]), y_zero);
             }
@@ -129,13 +135,20 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, mlc_q_to_grid(q, y, &to, node->out[0]->dtype));
 }
 
-#define ROW(NAME, LEAST, DOC, ...)                                                                                 \
-    {                                                                                                              \
-        .domain = "com.microsoft", .name = NAME, .since = 1, .doc = DOC,                                           \
-        .limits = "constant scales and zero points", .min_in = LEAST, .max_in = 5, .min_out = 1, .max_out = 1,     \
-        .attrs = (const mlc_attr_spec[]){{"channels_last", MLC_ATTR_INT}, __VA_ARGS__}, .infer = infer,            \
-        .eval = eval, .quantize = quantize                                                                         \
-    }
+#define ROW(NAME, LEAST, DOC, ...)                                                   \
+    {.domain = "com.microsoft",                                                      \
+     .name = NAME,                                                                   \
+     .since = 1,                                                                     \
+     .doc = DOC,                                                                     \
+     .limits = "constant scales and zero points",                                    \
+     .min_in = LEAST,                                                                \
+     .max_in = 5,                                                                    \
+     .min_out = 1,                                                                   \
+     .max_out = 1,                                                                   \
+     .attrs = (const mlc_attr_spec[]){{"channels_last", MLC_ATTR_INT}, __VA_ARGS__}, \
+     .infer = infer,                                                                 \
+     .eval = eval,                                                                   \
+     .quantize = quantize}
 
 MLC_OPS(QLinearPool,
         ROW("QLinearGlobalAveragePool", 5, "Mean of each channel of a quantized tensor, quantized", {0}),

@@ -32,7 +32,8 @@ static double rounded(const char *mode, double x) {
 
 /* Smallest and largest integer of a signed or unsigned, full or narrow range. */
 static void range_of(const mlc_node *node, double width, double *lo, double *hi) {
-    const bool is_signed = mlc_attr_int(node, "signed", 1) != 0, narrow = mlc_attr_int(node, "narrow", 0) != 0;
+    const bool is_signed = mlc_attr_int(node, "signed", 1) != 0,
+               narrow = mlc_attr_int(node, "narrow", 0) != 0;
     *lo = is_signed ? -exp2(width - 1) + narrow : 0;
     *hi = is_signed ? exp2(width - 1) - 1 : exp2(width) - 1 - narrow;
 }
@@ -62,7 +63,8 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
     double lo, hi;
     range_of(node, in[WIDTH]->f[0], &lo, &hi);
     mlc_walk w;
-    mlc_walk_begin(&w, &out[0]->shape, 3, (const mlc_shape *const[]){&in[X]->shape, &in[SCALE]->shape, &in[ZERO]->shape});
+    mlc_walk_begin(&w, &out[0]->shape, 3,
+                   (const mlc_shape *const[]){&in[X]->shape, &in[SCALE]->shape, &in[ZERO]->shape});
     for (int64_t i = 0; i < n; i++, mlc_walk_next(&w)) {
         const double scale = in[SCALE]->f[w.at[1]], zero = in[ZERO]->f[w.at[2]];
         const double y = mlc_f32(mlc_f32(in[X]->f[w.at[0]] / scale) + zero);
@@ -94,13 +96,15 @@ static mlc_value *round_by(mlc_quant *q, mlc_value *v, const char *mode) {
         return mlc_q_round(q, v, MLC_ROUND_FLOOR);
     if (!strcasecmp(mode, "CEIL"))
         return mlc_q_round(q, v, MLC_ROUND_CEIL);
-    mlc_error_at(q->diag, q->node, "rounding_mode '%s' cannot be lowered to integers; ROUND, FLOOR and CEIL can",
+    mlc_error_at(q->diag, q->node,
+                 "rounding_mode '%s' cannot be lowered to integers; ROUND, FLOOR and CEIL can",
                  mlc_escape(mode));
     return NULL;
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node) {
-    const double *scale = constant(q, node, SCALE), *zero = constant(q, node, ZERO), *width = constant(q, node, WIDTH);
+    const double *scale = constant(q, node, SCALE), *zero = constant(q, node, ZERO),
+                 *width = constant(q, node, WIDTH);
     mlc_value *v = mlc_q_value(q, node->in[X]);
     if (!scale || !zero || !width || !v)
         return false;
@@ -145,19 +149,26 @@ static bool quantize_bipolar(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, v ? mlc_q_mul_real(q, v, scale, &node->in[SCALE]->shape) : NULL);
 }
 
-#define QUANT(DOMAIN)                                                                                              \
-    {                                                                                                              \
-        .domain = DOMAIN, .name = "Quant", .since = 1, .doc = "Rounds to integers of any width on a grid",        \
-        .limits = "constant parameters; rounding_mode ROUND, FLOOR or CEIL", .min_in = 4, .max_in = 4,             \
-        .min_out = 1, .max_out = 1,                                                                                \
-        .attrs = (const mlc_attr_spec[]){{"signed", MLC_ATTR_INT}, {"narrow", MLC_ATTR_INT},                       \
-                                         {"rounding_mode", MLC_ATTR_STRING}, {0}},                                 \
-        .infer = infer, .eval = eval, .quantize = quantize                                                         \
-    },                                                                                                             \
-    {                                                                                                              \
-        .domain = DOMAIN, .name = "BipolarQuant", .since = 1, .doc = "scale for x >= 0, -scale below",             \
-        .limits = "a constant scale", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .infer = infer,        \
-        .eval = eval_bipolar, .quantize = quantize_bipolar                                                         \
+#define QUANT(DOMAIN)                                                                                       \
+    {.domain = DOMAIN,                                                                                      \
+     .name = "Quant",                                                                                       \
+     .since = 1,                                                                                            \
+     .doc = "Rounds to integers of any width on a grid",                                                    \
+     .limits = "constant parameters; rounding_mode ROUND, FLOOR or CEIL",                                   \
+     .min_in = 4,                                                                                           \
+     .max_in = 4,                                                                                           \
+     .min_out = 1,                                                                                          \
+     .max_out = 1,                                                                                          \
+     .attrs =                                                                                               \
+         (const mlc_attr_spec[]){                                                                           \
+             {"signed", MLC_ATTR_INT}, {"narrow", MLC_ATTR_INT}, {"rounding_mode", MLC_ATTR_STRING}, {0}},  \
+     .infer = infer,                                                                                        \
+     .eval = eval,                                                                                          \
+     .quantize = quantize},                                                                                 \
+    {                                                                                                       \
+        .domain = DOMAIN, .name = "BipolarQuant", .since = 1, .doc = "scale for x >= 0, -scale below",      \
+        .limits = "a constant scale", .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1, .infer = infer, \
+        .eval = eval_bipolar, .quantize = quantize_bipolar                                                  \
     }
 
 MLC_OPS(Quant, QUANT("qonnx.custom_op.general"), QUANT("onnx.brevitas"), QUANT("finn.custom_op.general"));

@@ -28,8 +28,7 @@ static bool check(mlc_graph *g, mlc_node *node) {
             return false;
         bool fits = block ? s->rank == x->rank : s->rank == 1 && s->dim[0] == x->dim[axis];
         for (int d = 0; block && fits && d < x->rank; d++)
-            fits = s->dim[d] ==
-                   (d == axis ? x->dim[d] / block + (x->dim[d] % block != 0) : x->dim[d]);
+            fits = s->dim[d] == (d == axis ? x->dim[d] / block + (x->dim[d] % block != 0) : x->dim[d]);
         if (!fits)
             return mlc_error_at(g->diag, node, "scale '%s' has shape %s, which does not fit %s at axis %d",
                                 mlc_escape(node->in[SCALE]->name), mlc_shape_str(g->arena, s),
@@ -37,8 +36,9 @@ static bool check(mlc_graph *g, mlc_node *node) {
     }
     const mlc_value *zero = mlc_input(node, ZERO);
     if (zero && mlc_shape_elements(&zero->shape) != n)
-        return mlc_error_at(g->diag, node, "zero point '%s' has shape %s, the scale %s", mlc_escape(zero->name),
-                            mlc_shape_str(g->arena, &zero->shape), mlc_shape_str(g->arena, s));
+        return mlc_error_at(g->diag, node, "zero point '%s' has shape %s, the scale %s",
+                            mlc_escape(zero->name), mlc_shape_str(g->arena, &zero->shape),
+                            mlc_shape_str(g->arena, s));
     return mlc_grid_check(g, node, SCALE, ZERO, n);
 }
 
@@ -68,8 +68,9 @@ static void eval_quantize(const mlc_node *node, const mlc_tensor *const *in, mlc
     const int64_t n = mlc_shape_elements(x);
     for (int64_t i = 0; i < n; i++) {
         const int64_t k = mlc_grid_index(&in[SCALE]->shape, x, axis_of(node, x), block_of(node), i);
-        const double ratio = mlc_dtype_round(precision, mlc_dtype_round(precision, mlc_tensor_real(in[X], i)) /
-                                                            mlc_dtype_round(precision, in[SCALE]->f[k]));
+        const double ratio =
+            mlc_dtype_round(precision, mlc_dtype_round(precision, mlc_tensor_real(in[X], i)) /
+                                           mlc_dtype_round(precision, in[SCALE]->f[k]));
         out[0]->i[i] = mlc_to_grid(out[0]->dtype, ratio, mlc_grid_zero(zero, k));
     }
 }
@@ -117,18 +118,26 @@ static bool quantize_dequantize(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, mlc_q_from_grid(q, mlc_q_value(q, node->in[X]), &grid));
 }
 
-#define ROW(DOMAIN, NAME, FUNCTION, SINCE, DOC, ...)                                                               \
-    {                                                                                                              \
-        .domain = DOMAIN, .name = NAME, .since = SINCE, .doc = DOC, .limits = "constant scales and zero points",   \
-        .min_in = 2, .max_in = 3, .min_out = 1, .max_out = 1,                                                      \
-        .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {"block_size", MLC_ATTR_INT}, __VA_ARGS__},       \
-        .infer = infer_##FUNCTION, .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                        \
-    }
-#define QUANTIZE(DOMAIN, SINCE)                                                                                    \
-    ROW(DOMAIN, "QuantizeLinear", quantize, SINCE, "saturate(round(x / scale) + zero)",                            \
+#define ROW(DOMAIN, NAME, FUNCTION, SINCE, DOC, ...)                                                      \
+    {.domain = DOMAIN,                                                                                    \
+     .name = NAME,                                                                                        \
+     .since = SINCE,                                                                                      \
+     .doc = DOC,                                                                                          \
+     .limits = "constant scales and zero points",                                                         \
+     .min_in = 2,                                                                                         \
+     .max_in = 3,                                                                                         \
+     .min_out = 1,                                                                                        \
+     .max_out = 1,                                                                                        \
+     .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {"block_size", MLC_ATTR_INT}, __VA_ARGS__}, \
+     .infer = infer_##FUNCTION,                                                                           \
+     .eval = eval_##FUNCTION,                                                                             \
+     .quantize = quantize_##FUNCTION}
+#define QUANTIZE(DOMAIN, SINCE)                                                         \
+    ROW(DOMAIN, "QuantizeLinear", quantize, SINCE, "saturate(round(x / scale) + zero)", \
         {"saturate", MLC_ATTR_INT}, {"output_dtype", MLC_ATTR_INT}, {"precision", MLC_ATTR_INT}, {0})
-#define DEQUANTIZE(DOMAIN, SINCE)                                                                                  \
-    ROW(DOMAIN, "DequantizeLinear", dequantize, SINCE, "(x - zero) * scale", {"output_dtype", MLC_ATTR_INT}, {0})
+#define DEQUANTIZE(DOMAIN, SINCE)                                                                            \
+    ROW(DOMAIN, "DequantizeLinear", dequantize, SINCE, "(x - zero) * scale", {"output_dtype", MLC_ATTR_INT}, \
+        {0})
 
 MLC_OPS(QuantizeLinear, QUANTIZE("", 10), DEQUANTIZE("", 10), QUANTIZE("com.microsoft", 1),
         DEQUANTIZE("com.microsoft", 1));

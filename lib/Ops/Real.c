@@ -70,6 +70,30 @@ mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c) {
     return bounded(q, v, fmin(c, mlc_q_min_real(v)), c, c);
 }
 
+mlc_value *mlc_q_signs(mlc_quant *q, const mlc_value *v) {
+    const int64_t n = mlc_shape_elements(&v->shape);
+    int64_t *sign = MLC_NEW_ARRAY(q->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        const bool positive = v->lo[i] > 0 && mlc_q_real_lo(v, i) > 0;
+        if (!positive && !(v->hi[i] < 0 && mlc_q_real_hi(v, i) < 0))
+            return NULL;
+        sign[i] = positive ? 1 : -1;
+    }
+    return mlc_q_constant(q, sign, &v->shape);
+}
+
+mlc_value *mlc_q_times_sign(mlc_quant *q, mlc_value *v, mlc_value *sign) {
+    const int64_t n = mlc_shape_elements(&sign->shape);
+    bool positive = true, negative = true;
+    for (int64_t i = 0; i < n; i++) {
+        positive = positive && sign->lo[i] > 0;
+        negative = negative && sign->lo[i] < 0;
+    }
+    if (positive || !v)
+        return v;
+    return negative ? mlc_q_neg(q, v) : mlc_q_mul(q, v, sign);
+}
+
 /*
  * a / b for b >= least. Where the interval of b says less than that, mlc_q_div
  * takes one unit for the smallest divisor, which may be too much, and moves
@@ -96,16 +120,9 @@ static mlc_value *divide_positive(mlc_quant *q, mlc_value *a, mlc_value *b, doub
 mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
     if (!a || !b)
         return NULL;
-    bool positive = true, negative = true;
-    const int64_t n = mlc_shape_elements(&b->shape);
-    for (int64_t i = 0; i < n; i++) {
-        positive = positive && b->lo[i] > 0 && mlc_q_real_lo(b, i) > 0;
-        negative = negative && b->hi[i] < 0 && mlc_q_real_hi(b, i) < 0;
-    }
-    if (positive)
-        return mlc_q_div(q, a, b);
-    if (negative)
-        return mlc_q_div(q, mlc_q_neg(q, a), mlc_q_neg(q, b));
+    mlc_value *sign = mlc_q_signs(q, b);
+    if (sign)
+        return mlc_q_div(q, mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign));
     if (least > 0)
         return divide_positive(q, a, b, least);
     mlc_error_at(q->diag, q->node, "the divisor lies in [%g, %g] and is not proved to keep away from 0",

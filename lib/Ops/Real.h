@@ -29,9 +29,18 @@ mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c);
 /* A lower bound of a value of the shaped graph, from its interval and from the model's structure. */
 double mlc_q_least(const mlc_quant *q, const mlc_value *v);
 
+/* Whether v is x - max(x), and so never positive, as its interval does not tell. */
+bool mlc_minus_maximum(const mlc_value *v);
+
 /* a / b of reals, where b is proved to be at least `least` > 0, or where b's
  * interval excludes 0; reported otherwise. */
 mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least);
+/* The sign of each element, 1 or -1, as a constant: NULL where an interval (with its
+ * error) does not exclude 0. */
+mlc_value *mlc_q_signs(mlc_quant *q, const mlc_value *v);
+/* v times such signs. */
+mlc_value *mlc_q_times_sign(mlc_quant *q, mlc_value *v, mlc_value *sign);
+
 /* Square root of a value that is never negative; negative parts of the interval
  * (an artefact of its error bound) count as 0. */
 mlc_value *mlc_q_sqrt(mlc_quant *q, mlc_value *v);

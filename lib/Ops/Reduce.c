@@ -130,10 +130,11 @@ static double exp_of(double x, const void *user) {
     return exp(x);
 }
 
-static mlc_value *quantize_log(mlc_quant *q, mlc_value *v) {
-    double lo = v ? mlc_q_min_real(v) : 0;
+/* `v` must be proven positive, error included. */
+static mlc_value *quantize_log_sum(mlc_quant *q, mlc_value *v) {
     if (!v)
         return NULL;
+    double lo = mlc_q_min_real(v);
     if (lo <= 0) {
         mlc_error_at(q->diag, q->node, "the logarithm of a sum that may be as low as %g is not defined", lo);
         return NULL;
@@ -157,7 +158,11 @@ static mlc_value *quantize_product(mlc_quant *q, mlc_value *v, const int64_t *in
     return product;
 }
 
-/* max + log(sum of exp(x - max)): the exponentials are at most 1 and one of them is 1. */
+/* The logarithm's slope from 1 on, and a little before, where clamping rounds to. */
+#define LOG_SLOPE 1.01
+
+/* max + log(sum of exp(x - max)): the exponentials are at most 1 and one of them is 1,
+ * so that the sum is at least 1 whatever its error. */
 static mlc_value *quantize_log_sum_exp(mlc_quant *q, const mlc_node *node, mlc_value *v, const int64_t *index,
                                        const mlc_groups *r) {
     int axes[MLC_MAX_RANK], rank = v->shape.rank;
@@ -169,7 +174,7 @@ static mlc_value *quantize_log_sum_exp(mlc_quant *q, const mlc_node *node, mlc_v
     x = x ? mlc_q_function(q, x, exp_of, NULL, 1) : NULL;
     x = x ? mlc_q_reduce(q, MLC_REDUCE_SUM, x, index, r->inner, &kept) : NULL;
     x = x ? mlc_q_clamp(q, x, 1, (double)r->inner) : NULL;
-    x = quantize_log(q, x);
+    x = x ? mlc_q_function(q, x, log_of, NULL, LOG_SLOPE) : NULL;
     x = x ? mlc_q_add(q, x, max) : NULL;
     return x ? mlc_q_reshape(q, x, &node->out[0]->shape) : NULL;
 }
@@ -203,7 +208,7 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         v = mlc_q_scale_by(q, v, 1 / (double)r.inner);
     if (v && k == L2)
         v = mlc_q_sqrt(q, v);
-    return mlc_q_result(q, node, k == LOG_SUM ? quantize_log(q, v) : v);
+    return mlc_q_result(q, node, k == LOG_SUM ? quantize_log_sum(q, v) : v);
 }
 
 #define ROW(NAME, DOC, SINCE, UNTIL, MAX_IN, ...)                                       \

@@ -64,8 +64,8 @@ static mlc_shape slope_shape(const mlc_node *node) {
 static bool infer_prelu(mlc_graph *g, mlc_node *node) {
     const mlc_value *x = node->in[0], *slope = node->in[1];
     if (x->dtype != slope->dtype)
-        return mlc_error_at(g->diag, node, "the slope is %s, but the input is %s", mlc_dtype_name(slope->dtype),
-                            mlc_dtype_name(x->dtype));
+        return mlc_error_at(g->diag, node, "the slope is %s, but the input is %s",
+                            mlc_dtype_name(slope->dtype), mlc_dtype_name(x->dtype));
     const mlc_shape s = slope_shape(node);
     mlc_shape both;
     if (!mlc_shape_broadcast(&s, &x->shape, &both) || !mlc_shape_equal(&both, &x->shape))
@@ -139,19 +139,27 @@ static bool quantize_thresholded(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, y);
 }
 
-#define ALPHA                                                                                                      \
-    (const mlc_attr_spec[]) {                                                                                      \
-        {"alpha", MLC_ATTR_FLOAT}, {"consumed_inputs", MLC_ATTR_INTS}, { 0 }                                       \
+#define ALPHA                                                              \
+    (const mlc_attr_spec[]) {                                              \
+        {"alpha", MLC_ATTR_FLOAT}, {"consumed_inputs", MLC_ATTR_INTS}, {0} \
     }
-#define NO_ALPHA                                                                                                   \
-    (const mlc_attr_spec[]) {                                                                                      \
-        {"consumed_inputs", MLC_ATTR_INTS}, { 0 }                                                                  \
+#define NO_ALPHA                                \
+    (const mlc_attr_spec[]) {                   \
+        {"consumed_inputs", MLC_ATTR_INTS}, {0} \
     }
-#define ROW(NAME, FUNCTION, SINCE, INPUTS, INFER, ATTRS, DOC)                                                      \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .min_in = INPUTS, .max_in = INPUTS, .min_out = 1,  \
-        .max_out = 1, .attrs = ATTRS, .infer = INFER, .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION     \
-    }
+#define ROW(NAME, FUNCTION, SINCE, INPUTS, INFER, ATTRS, DOC) \
+    {.domain = "",                                            \
+     .name = NAME,                                            \
+     .since = SINCE,                                          \
+     .doc = DOC,                                              \
+     .min_in = INPUTS,                                        \
+     .max_in = INPUTS,                                        \
+     .min_out = 1,                                            \
+     .max_out = 1,                                            \
+     .attrs = ATTRS,                                          \
+     .infer = INFER,                                          \
+     .eval = eval_##FUNCTION,                                 \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(Relu, ROW("Relu", relu, 1, 1, mlc_infer_same, NO_ALPHA, "max(x, 0)"),
         ROW("LeakyRelu", leaky, 1, 1, mlc_infer_real, ALPHA, "x for x >= 0, alpha * x below"),

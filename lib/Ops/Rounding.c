@@ -32,12 +32,19 @@ static bool quantize_round(mlc_quant *q, const mlc_node *node) {
     return quantize(q, node, MLC_ROUND_HALF_EVEN);
 }
 
-#define ROW(NAME, FUNCTION, SINCE, DOC)                                                                            \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .min_in = 1, .max_in = 1, .min_out = 1,            \
-        .max_out = 1, .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}},                   \
-        .infer = mlc_infer_real, .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                          \
-    }
+#define ROW(NAME, FUNCTION, SINCE, DOC)                                         \
+    {.domain = "",                                                              \
+     .name = NAME,                                                              \
+     .since = SINCE,                                                            \
+     .doc = DOC,                                                                \
+     .min_in = 1,                                                               \
+     .max_in = 1,                                                               \
+     .min_out = 1,                                                              \
+     .max_out = 1,                                                              \
+     .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}}, \
+     .infer = mlc_infer_real,                                                   \
+     .eval = eval_##FUNCTION,                                                   \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(Rounding, ROW("Floor", floor, 1, "Largest whole number not above x"),
         ROW("Ceil", ceil, 1, "Smallest whole number not below x"),

@@ -66,12 +66,19 @@ static bool quantize_softsign(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, mlc_q_divide(q, x, divisor, 1));
 }
 
-#define ROW(NAME, FUNCTION, DOC)                                                                                   \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = 1, .doc = DOC, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,  \
-        .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}}, .infer = mlc_infer_real,        \
-        .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                                                   \
-    }
+#define ROW(NAME, FUNCTION, DOC)                                                \
+    {.domain = "",                                                              \
+     .name = NAME,                                                              \
+     .since = 1,                                                                \
+     .doc = DOC,                                                                \
+     .min_in = 1,                                                               \
+     .max_in = 1,                                                               \
+     .min_out = 1,                                                              \
+     .max_out = 1,                                                              \
+     .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}}, \
+     .infer = mlc_infer_real,                                                   \
+     .eval = eval_##FUNCTION,                                                   \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(Sigmoid, ROW("Sigmoid", sigmoid, "1 / (1 + exp(-x))"), ROW("Tanh", tanh, "tanh(x)"),
         ROW("Softplus", softplus, "log(1 + exp(x))"), ROW("Softsign", softsign, "x / (1 + |x|)"));

@@ -1,13 +1,17 @@
-#include "Real.h"
+#include "Grid.h"
 
 #include <math.h>
 
 /*
- * Softmax, LogSoftmax and Hardmax. From opset 13 on they work along one axis;
- * before, the dimensions from the axis on are one row.
+ * Softmax, LogSoftmax, Hardmax and QLinearSoftmax. From opset 13 on they work
+ * along one axis; before, the dimensions from the axis on are one row.
  */
+static bool is_flat(const mlc_node *node) {
+    return (*node->op->domain ? mlc_attr_int(node, "opset", 13) : node->opset) < 13;
+}
+
 static mlc_axis_view rows_of(const mlc_node *node, const mlc_shape *x) {
-    const bool flat = node->opset < 13;
+    const bool flat = is_flat(node);
     if (x->rank == 0)
         return (mlc_axis_view){1, 1, 1};
     const int axis = mlc_axis(mlc_attr_int(node, "axis", flat ? 1 : -1), x->rank);
@@ -19,13 +23,15 @@ static mlc_axis_view rows_of(const mlc_node *node, const mlc_shape *x) {
     return v;
 }
 
-static bool infer(mlc_graph *g, mlc_node *node) {
+static bool check_axis(mlc_graph *g, mlc_node *node) {
     const mlc_shape *x = &node->in[0]->shape;
     int axis;
-    return (x->rank == 0 ||
-            mlc_infer_axis(g, node, mlc_attr_int(node, "axis", node->opset < 13 && x->rank > 1 ? 1 : -1), x->rank,
-                           &axis)) &&
-           mlc_infer_real(g, node);
+    return x->rank == 0 ||
+           mlc_infer_axis(g, node, mlc_attr_int(node, "axis", is_flat(node) ? 1 : -1), x->rank, &axis);
+}
+
+static bool infer(mlc_graph *g, mlc_node *node) {
+    return check_axis(g, node) && mlc_infer_real(g, node);
 }
 
 static double maximum(const double *x, const mlc_axis_view *v, int64_t o, int64_t i) {
@@ -84,7 +90,7 @@ typedef struct rows {
     mlc_value *x;
 } rows;
 
-static bool rows_begin(mlc_quant *q, const mlc_node *node, rows *r) {
+static bool rows_begin(mlc_quant *q, const mlc_node *node, mlc_value *x, rows *r) {
     const mlc_axis_view v = r->view = rows_of(node, &node->in[0]->shape);
     r->shape = (mlc_shape){3, {v.outer, v.n, v.inner}};
     r->reduced = (mlc_shape){3, {v.outer, 1, v.inner}};
@@ -94,8 +100,7 @@ static bool rows_begin(mlc_quant *q, const mlc_node *node, rows *r) {
         for (int64_t i = 0; i < v.inner; i++)
             for (int64_t j = 0; j < v.n; j++)
                 r->index[at++] = mlc_view_at(&v, o, j, i);
-    r->x = mlc_q_value(q, node->in[0]);
-    r->x = r->x ? mlc_q_reshape(q, r->x, &r->shape) : NULL;
+    r->x = x ? mlc_q_reshape(q, x, &r->shape) : NULL;
     return r->x != NULL;
 }
 
@@ -114,7 +119,8 @@ static double logarithm_of(double x, const void *user) {
 }
 
 /* x - max, and the sum of its exponentials: at least 1, because one of them is exp(0). */
-static bool shifted(mlc_quant *q, const rows *r, mlc_value **difference, mlc_value **powers, mlc_value **sum) {
+static bool shifted(mlc_quant *q, const rows *r, mlc_value **difference, mlc_value **powers,
+                    mlc_value **sum) {
     mlc_value *most = reduce(q, r, MLC_REDUCE_MAX, r->x);
     *difference = most ? mlc_q_sub(q, r->x, most) : NULL;
     *difference = *difference ? mlc_q_at_most(q, *difference, 0) : NULL;
@@ -124,18 +130,65 @@ static bool shifted(mlc_quant *q, const rows *r, mlc_value **difference, mlc_val
     return *sum != NULL;
 }
 
-static bool quantize_softmax(mlc_quant *q, const mlc_node *node) {
+static mlc_value *softmax(mlc_quant *q, const mlc_node *node, mlc_value *x) {
     rows r;
     mlc_value *difference, *powers, *sum;
-    if (!rows_begin(q, node, &r) || !shifted(q, &r, &difference, &powers, &sum))
+    if (!rows_begin(q, node, x, &r) || !shifted(q, &r, &difference, &powers, &sum))
+        return NULL;
+    mlc_value *y = mlc_q_div(q, powers, sum);
+    return y ? mlc_q_reshape(q, y, &node->in[0]->shape) : NULL;
+}
+
+static bool quantize_softmax(mlc_quant *q, const mlc_node *node) {
+    return mlc_q_result(q, node, softmax(q, node, mlc_q_value(q, node->in[0])));
+}
+
+/* com.microsoft QLinearSoftmax: inputs x, its scale and zero point, the result's. */
+enum { X, X_SCALE, X_ZERO, Y_SCALE, Y_ZERO };
+
+static bool infer_quantized(mlc_graph *g, mlc_node *node) {
+    const mlc_value *x = node->in[X];
+    if (x->dtype != MLC_INT8 && x->dtype != MLC_UINT8)
+        return mlc_error_at(g->diag, node, "input '%s' is of type %s, int8 or uint8 is needed",
+                            mlc_escape(x->name), mlc_dtype_name(x->dtype));
+    return check_axis(g, node) && mlc_grid_check(g, node, X_SCALE, X_ZERO, 0) &&
+           mlc_grid_check(g, node, Y_SCALE, Y_ZERO, 0) && mlc_infer_same(g, node);
+}
+
+/* The zero point cancels out. */
+static void eval_quantized(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
+    const mlc_axis_view v = rows_of(node, &node->in[X]->shape);
+    const double scale = in[X_SCALE]->f[0];
+    for (int64_t o = 0; o < v.outer; o++)
+        for (int64_t i = 0; i < v.inner; i++) {
+            int64_t most = INT64_MIN;
+            double sum = 0;
+            for (int64_t j = 0; j < v.n; j++)
+                most = in[X]->i[mlc_view_at(&v, o, j, i)] > most ? in[X]->i[mlc_view_at(&v, o, j, i)] : most;
+            for (int64_t j = 0; j < v.n; j++)
+                sum += exp((double)(in[X]->i[mlc_view_at(&v, o, j, i)] - most) * scale);
+            for (int64_t j = 0; j < v.n; j++) {
+                const int64_t at = mlc_view_at(&v, o, j, i);
+                const double y = mlc_f32(exp((double)(in[X]->i[at] - most) * scale) / sum);
+                out[0]->i[at] =
+                    mlc_to_grid(out[0]->dtype, mlc_f32(y / in[Y_SCALE]->f[0]), mlc_grid_zero(in[Y_ZERO], 0));
+            }
+        }
+}
+
+static bool quantize_quantized(mlc_quant *q, const mlc_node *node) {
+    mlc_grid from, to;
+    if (!mlc_q_grid(q, node, X_SCALE, X_ZERO, &node->in[X]->shape, 0, 0, &from) ||
+        !mlc_q_grid(q, node, Y_SCALE, Y_ZERO, &node->in[X]->shape, 0, 0, &to))
         return false;
-    return mlc_q_result(q, node, mlc_q_div(q, powers, sum));
+    mlc_value *y = softmax(q, node, mlc_q_from_grid(q, mlc_q_value(q, node->in[X]), &from));
+    return mlc_q_result(q, node, mlc_q_to_grid(q, y, &to, node->out[0]->dtype));
 }
 
 static bool quantize_log_softmax(mlc_quant *q, const mlc_node *node) {
     rows r;
     mlc_value *difference, *powers, *sum;
-    if (!rows_begin(q, node, &r) || !shifted(q, &r, &difference, &powers, &sum))
+    if (!rows_begin(q, node, mlc_q_value(q, node->in[0]), &r) || !shifted(q, &r, &difference, &powers, &sum))
         return false;
     mlc_value *log_sum = mlc_q_function(q, sum, logarithm_of, NULL, 1.01);
     return mlc_q_result(q, node, log_sum ? mlc_q_sub(q, difference, log_sum) : NULL);
@@ -143,7 +196,7 @@ static bool quantize_log_softmax(mlc_quant *q, const mlc_node *node) {
 
 static bool quantize_hardmax(mlc_quant *q, const mlc_node *node) {
     rows r;
-    if (!rows_begin(q, node, &r))
+    if (!rows_begin(q, node, mlc_q_value(q, node->in[0]), &r))
         return false;
     mlc_value *best = reduce(q, &r, MLC_REDUCE_ARGMAX, r.x);
     int64_t *numbers = MLC_NEW_ARRAY(q->arena, r.view.n, int64_t);
@@ -154,16 +207,37 @@ static bool quantize_hardmax(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, best ? mlc_q_equal(q, position, best) : NULL);
 }
 
-#define ROW(NAME, FUNCTION, SINCE, UNTIL, DOC)                                                                     \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .until = UNTIL, .doc = DOC, .min_in = 1, .max_in = 1,          \
-        .min_out = 1, .max_out = 1, .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {0}}, .infer = infer, \
-        .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                                                   \
-    }
-#define VERSIONS(NAME, FUNCTION, DOC)                                                                              \
-    ROW(NAME, FUNCTION, 1, 12, DOC " over all dimensions from axis on"),                                           \
+#define ROW(NAME, FUNCTION, SINCE, UNTIL, DOC)                      \
+    {.domain = "",                                                  \
+     .name = NAME,                                                  \
+     .since = SINCE,                                                \
+     .until = UNTIL,                                                \
+     .doc = DOC,                                                    \
+     .min_in = 1,                                                   \
+     .max_in = 1,                                                   \
+     .min_out = 1,                                                  \
+     .max_out = 1,                                                  \
+     .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {0}}, \
+     .infer = infer,                                                \
+     .eval = eval_##FUNCTION,                                       \
+     .quantize = quantize_##FUNCTION}
+#define VERSIONS(NAME, FUNCTION, DOC)                                    \
+    ROW(NAME, FUNCTION, 1, 12, DOC " over all dimensions from axis on"), \
         ROW(NAME, FUNCTION, 13, 0, DOC " along an axis")
 
 MLC_OPS(Softmax, VERSIONS("Softmax", softmax, "exp(x) / sum of exp(x)"),
         VERSIONS("LogSoftmax", log_softmax, "Logarithm of Softmax"),
-        VERSIONS("Hardmax", hardmax, "1 for the first largest element, 0 for the others,"));
+        VERSIONS("Hardmax", hardmax, "1 for the first largest element, 0 for the others,"),
+        {.domain = "com.microsoft",
+         .name = "QLinearSoftmax",
+         .since = 1,
+         .doc = "Softmax of a quantized tensor, quantized",
+         .limits = "constant scales and zero points",
+         .min_in = 5,
+         .max_in = 5,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"axis", MLC_ATTR_INT}, {"opset", MLC_ATTR_INT}, {0}},
+         .infer = infer_quantized,
+         .eval = eval_quantized,
+         .quantize = quantize_quantized});

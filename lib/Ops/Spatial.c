@@ -12,16 +12,18 @@ typedef enum auto_pad { PAD_NOTSET, PAD_VALID, PAD_SAME_UPPER, PAD_SAME_LOWER, P
 static auto_pad auto_pad_of(const char *s) {
     static const char *const names[] = {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"};
     for (int i = 0; i < PAD_UNKNOWN; i++)
-        if (!strcmp(s, names[i])) return (auto_pad)i;
+        if (!strcmp(s, names[i]))
+            return (auto_pad)i;
     return *s ? PAD_UNKNOWN : PAD_NOTSET;
 }
 
 /* Reads `n` integers of attribute `name` into `out`; `missing` where the node has none. */
-static bool read_ints(mlc_graph *g, const mlc_node *node, const char *name, int n, int64_t least, int64_t missing,
-                      int64_t *out) {
+static bool read_ints(mlc_graph *g, const mlc_node *node, const char *name, int n, int64_t least,
+                      int64_t missing, int64_t *out) {
     int64_t count;
     const int64_t *x = mlc_attr_ints(node, name, &count);
-    if (!x) count = 0;
+    if (!x)
+        count = 0;
     if (count != 0 && count != n)
         return mlc_error_at(g->diag, node, "attribute '%s' has %lld elements instead of %d", name,
                             (long long)count, n);
@@ -34,18 +36,22 @@ static bool read_ints(mlc_graph *g, const mlc_node *node, const char *name, int 
     return true;
 }
 
-static bool read_kernel(mlc_graph *g, const mlc_node *node, const mlc_shape *weights, mlc_conv_geometry *geo) {
+static bool read_kernel(mlc_graph *g, const mlc_node *node, const mlc_shape *weights,
+                        mlc_conv_geometry *geo) {
     int64_t declared;
     mlc_attr_ints(node, "kernel_shape", &declared);
-    if (!weights && !declared) return mlc_error_at(g->diag, node, "attribute 'kernel_shape' is missing");
+    if (!weights && !declared)
+        return mlc_error_at(g->diag, node, "attribute 'kernel_shape' is missing");
     int64_t kernel[3];
-    if (declared && !read_ints(g, node, "kernel_shape", geo->nd, 1, 1, kernel)) return false;
+    if (declared && !read_ints(g, node, "kernel_shape", geo->nd, 1, 1, kernel))
+        return false;
     for (int d = 0; d < geo->nd; d++) {
         geo->kernel[d] = weights ? weights->dim[d + 2] : kernel[d];
         if (geo->kernel[d] < 1)
             return mlc_error_at(g->diag, node, "the kernel has size 0 in spatial dimension %d", d);
         if (declared && kernel[d] != geo->kernel[d])
-            return mlc_error_at(g->diag, node, "attribute 'kernel_shape' says %lld where the weights have %lld",
+            return mlc_error_at(g->diag, node,
+                                "attribute 'kernel_shape' says %lld where the weights have %lld",
                                 (long long)kernel[d], (long long)geo->kernel[d]);
     }
     return true;
@@ -55,15 +61,17 @@ static bool read_channels(mlc_graph *g, const mlc_node *node, const mlc_shape *x
                           mlc_conv_geometry *geo) {
     geo->channels_in = geo->channels_out = x->dim[1];
     geo->group = 1;
-    if (!weights) return true;
+    if (!weights)
+        return true;
     geo->channels_out = weights->dim[0];
     geo->group = mlc_attr_int(node, "group", 1);
-    if (geo->channels_out < 1 || geo->group < 1 || geo->group > geo->channels_in || geo->channels_in % geo->group ||
-        geo->channels_out % geo->group)
+    if (geo->channels_out < 1 || geo->group < 1 || geo->group > geo->channels_in ||
+        geo->channels_in % geo->group || geo->channels_out % geo->group)
         return mlc_error_at(g->diag, node, "group %lld does not divide %lld input and %lld output channels",
                             (long long)geo->group, (long long)geo->channels_in, (long long)geo->channels_out);
     if (weights->dim[1] != geo->channels_in / geo->group)
-        return mlc_error_at(g->diag, node, "the weights are for %lld input channels a group, the input has %lld",
+        return mlc_error_at(g->diag, node,
+                            "the weights are for %lld input channels a group, the input has %lld",
                             (long long)weights->dim[1], (long long)(geo->channels_in / geo->group));
     return true;
 }
@@ -75,12 +83,14 @@ static void place(mlc_window *window, int d, int64_t span, auto_pad mode, bool c
     if (mode == PAD_SAME_UPPER || mode == PAD_SAME_LOWER) {
         geo->out[d] = (in + stride - 1) / stride;
         int64_t total = (geo->out[d] - 1) * stride + span - in;
-        if (total < 0) total = 0;
+        if (total < 0)
+            total = 0;
         geo->pad_begin[d] = mode == PAD_SAME_UPPER ? total / 2 : total - total / 2;
         window->pad_end[d] = total - geo->pad_begin[d];
         return;
     }
-    if (mode == PAD_VALID) geo->pad_begin[d] = window->pad_end[d] = 0;
+    if (mode == PAD_VALID)
+        geo->pad_begin[d] = window->pad_end[d] = 0;
     const int64_t room = in + geo->pad_begin[d] + window->pad_end[d] - span;
     if (room < 0) {
         geo->out[d] = 0;
@@ -88,7 +98,8 @@ static void place(mlc_window *window, int d, int64_t span, auto_pad mode, bool c
     }
     geo->out[d] = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
     /* A window that starts behind the input and its leading padding does not count. */
-    if (ceil_mode && (geo->out[d] - 1) * stride >= in + geo->pad_begin[d]) geo->out[d]--;
+    if (ceil_mode && (geo->out[d] - 1) * stride >= in + geo->pad_begin[d])
+        geo->out[d]--;
 }
 
 bool mlc_window_of(mlc_graph *g, const mlc_node *node, const mlc_shape *x, const mlc_shape *weights,
@@ -100,7 +111,8 @@ bool mlc_window_of(mlc_graph *g, const mlc_node *node, const mlc_shape *x, const
 
     geo->nd = x->rank - 2;
     if (geo->nd < 1 || geo->nd > 3)
-        return mlc_error_at(g->diag, node, "input has shape %s; supported are one to three spatial dimensions",
+        return mlc_error_at(g->diag, node,
+                            "input has shape %s; supported are one to three spatial dimensions",
                             mlc_shape_str(g->arena, x));
     if (weights && weights->rank != x->rank)
         return mlc_error_at(g->diag, node, "weights of shape %s do not fit an input of shape %s",
@@ -124,14 +136,15 @@ bool mlc_window_of(mlc_graph *g, const mlc_node *node, const mlc_shape *x, const
         window->pad_end[d] = pads[d + geo->nd];
         place(window, d, span, mode, ceil_mode);
         if (geo->out[d] < 1)
-            return mlc_error_at(g->diag, node,
-                                "the kernel spans %lld in spatial dimension %d, the padded input has only %lld",
-                                (long long)span, d,
-                                (long long)(geo->in[d] + geo->pad_begin[d] + window->pad_end[d]));
+            return mlc_error_at(
+                g->diag, node,
+                "the kernel spans %lld in spatial dimension %d, the padded input has only %lld",
+                (long long)span, d, (long long)(geo->in[d] + geo->pad_begin[d] + window->pad_end[d]));
         if (!weights && (geo->pad_begin[d] >= span || window->pad_end[d] >= span))
-            return mlc_error_at(g->diag, node, "padding of %lld is not smaller than the kernel, which spans %lld",
-                                (long long)(geo->pad_begin[d] >= span ? geo->pad_begin[d] : window->pad_end[d]),
-                                (long long)span);
+            return mlc_error_at(
+                g->diag, node, "padding of %lld is not smaller than the kernel, which spans %lld",
+                (long long)(geo->pad_begin[d] >= span ? geo->pad_begin[d] : window->pad_end[d]),
+                (long long)span);
         if (__builtin_mul_overflow(window->positions, geo->out[d], &window->positions) ||
             __builtin_mul_overflow(window->pixels, geo->in[d], &window->pixels) ||
             __builtin_mul_overflow(window->taps, geo->kernel[d], &window->taps))
@@ -149,7 +162,8 @@ bool mlc_window_of(mlc_graph *g, const mlc_node *node, const mlc_shape *x, const
 
 mlc_shape mlc_window_shape(const mlc_window *window, int64_t batch) {
     mlc_shape s = {.rank = window->geometry.nd + 2, .dim = {batch, window->geometry.channels_out}};
-    for (int d = 0; d < window->geometry.nd; d++) s.dim[d + 2] = window->geometry.out[d];
+    for (int d = 0; d < window->geometry.nd; d++)
+        s.dim[d + 2] = window->geometry.out[d];
     return s;
 }
 
@@ -167,7 +181,8 @@ static void locate(const mlc_window *window, int64_t position, int64_t tap, int6
     int64_t o[3], t[3];
     unflatten(geo->out, position, o);
     unflatten(geo->kernel, tap, t);
-    for (int d = 0; d < 3; d++) at[d] = o[d] * geo->stride[d] + t[d] * geo->dilation[d] - geo->pad_begin[d];
+    for (int d = 0; d < 3; d++)
+        at[d] = o[d] * geo->stride[d] + t[d] * geo->dilation[d] - geo->pad_begin[d];
 }
 
 int64_t mlc_window_at(const mlc_window *window, int64_t position, int64_t tap) {
@@ -175,7 +190,8 @@ int64_t mlc_window_at(const mlc_window *window, int64_t position, int64_t tap) {
     int64_t at[3], flat = 0;
     locate(window, position, tap, at);
     for (int d = 0; d < 3; d++) {
-        if (at[d] < 0 || at[d] >= in[d]) return -1;
+        if (at[d] < 0 || at[d] >= in[d])
+            return -1;
         flat = flat * in[d] + at[d];
     }
     return flat;
@@ -185,7 +201,8 @@ bool mlc_window_padded(const mlc_window *window, int64_t position, int64_t tap) 
     int64_t at[3];
     locate(window, position, tap, at);
     for (int d = 0; d < 3; d++)
-        if (at[d] >= window->geometry.in[d] + window->pad_end[d]) return false;
+        if (at[d] >= window->geometry.in[d] + window->pad_end[d])
+            return false;
     return true;
 }
 
@@ -197,10 +214,12 @@ double mlc_window_convolve(const mlc_window *window, const mlc_tensor *x, double
     double sum = 0;
     for (int64_t tap = 0; tap < window->taps; tap++) {
         const int64_t at = mlc_window_at(window, position, tap);
-        if (at < 0) continue;
+        if (at < 0)
+            continue;
         for (int64_t c = 0; c < depth; c++)
-            sum += (mlc_tensor_real(x, (batch * geo->channels_in + first + c) * window->pixels + at) - x_zero) *
-                   (mlc_tensor_real(w, (channel * depth + c) * window->taps + tap) - w_zero);
+            sum +=
+                (mlc_tensor_real(x, (batch * geo->channels_in + first + c) * window->pixels + at) - x_zero) *
+                (mlc_tensor_real(w, (channel * depth + c) * window->taps + tap) - w_zero);
     }
     return sum;
 }

@@ -78,12 +78,20 @@ static bool quantize_reciprocal(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, mlc_q_divide(q, mlc_q_scalar(q, 1), x, mlc_q_least(q, node->in[0])));
 }
 
-#define ROW(NAME, FUNCTION, SINCE, INFER, LIMITS, DOC)                                                             \
-    {                                                                                                              \
-        .domain = "", .name = NAME, .since = SINCE, .doc = DOC, .limits = LIMITS, .min_in = 1, .max_in = 1,        \
-        .min_out = 1, .max_out = 1, .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}},     \
-        .infer = INFER, .eval = eval_##FUNCTION, .quantize = quantize_##FUNCTION                                   \
-    }
+#define ROW(NAME, FUNCTION, SINCE, INFER, LIMITS, DOC)                          \
+    {.domain = "",                                                              \
+     .name = NAME,                                                              \
+     .since = SINCE,                                                            \
+     .doc = DOC,                                                                \
+     .limits = LIMITS,                                                          \
+     .min_in = 1,                                                               \
+     .max_in = 1,                                                               \
+     .min_out = 1,                                                              \
+     .max_out = 1,                                                              \
+     .attrs = (const mlc_attr_spec[]){{"consumed_inputs", MLC_ATTR_INTS}, {0}}, \
+     .infer = INFER,                                                            \
+     .eval = eval_##FUNCTION,                                                   \
+     .quantize = quantize_##FUNCTION}
 
 MLC_OPS(Unary, ROW("Neg", neg, 1, infer_number, NULL, "-x"), ROW("Abs", abs, 1, infer_number, NULL, "|x|"),
         ROW("Sign", sign, 9, infer_number, NULL, "-1, 0 or 1"),

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-static mlc_value *binary(mlc_quant *q, const char *op, mlc_value *a, mlc_value *b) {
+mlc_value *mlc_q_exact(mlc_quant *q, const char *op, mlc_value *a, mlc_value *b) {
     return a && b ? mlc_q_node(q, op, (mlc_value *const[]){a, b}, 2, NULL, NULL, 0) : NULL;
 }
 
@@ -23,26 +23,19 @@ mlc_value *mlc_q_wrap(mlc_quant *q, mlc_value *v, mlc_dtype t) {
         return NULL;
     }
     /* (v - lo) mod 2^width + lo, the width being that of the mask hi - lo. */
-    mlc_value *r = lo ? binary(q, "Sub", v, mlc_q_scalar(q, lo)) : v;
-    r = binary(q, "BitAnd", r, mlc_q_scalar(q, hi - lo));
-    return lo ? binary(q, "Add", r, mlc_q_scalar(q, lo)) : r;
+    mlc_value *r = lo ? mlc_q_exact(q, "Sub", v, mlc_q_scalar(q, lo)) : v;
+    r = mlc_q_exact(q, "BitAnd", r, mlc_q_scalar(q, hi - lo));
+    return lo ? mlc_q_exact(q, "Add", r, mlc_q_scalar(q, lo)) : r;
 }
 
 mlc_value *mlc_q_truncated(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    bool positive = true, negative = true;
-    const int64_t n = mlc_shape_elements(&b->shape);
-    for (int64_t i = 0; i < n; i++) {
-        positive = positive && b->lo[i] > 0;
-        negative = negative && b->hi[i] < 0;
-    }
-    if (!positive && !negative) {
+    mlc_value *sign = mlc_q_signs(q, b);
+    if (!sign) {
         mlc_error_at(q->diag, q->node, "the divisor '%s' is not proved to keep away from 0",
                      mlc_escape(q->node->in[1]->name));
         return NULL;
     }
-    if (positive)
-        return binary(q, "Divide", a, b);
-    return binary(q, "Divide", mlc_q_neg(q, a), mlc_q_neg(q, b));
+    return mlc_q_exact(q, "Divide", mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign));
 }
 
 /* (v + addend) >> bits, of integers. */
@@ -56,10 +49,10 @@ static mlc_value *shift(mlc_quant *q, mlc_value *v, int64_t addend, int bits) {
 static mlc_value *half_even(mlc_quant *q, mlc_value *v, int bits) {
     const int64_t half = (int64_t)1 << (bits - 1);
     mlc_value *r = shift(q, v, half, bits);
-    mlc_value *fraction = binary(q, "BitAnd", v, mlc_q_scalar(q, 2 * half - 1));
-    mlc_value *tie = binary(q, "Equal", fraction, mlc_q_scalar(q, half));
-    mlc_value *odd = binary(q, "BitAnd", r, mlc_q_scalar(q, 1));
-    return binary(q, "Sub", r, binary(q, "BitAnd", tie, odd));
+    mlc_value *fraction = mlc_q_exact(q, "BitAnd", v, mlc_q_scalar(q, 2 * half - 1));
+    mlc_value *tie = mlc_q_exact(q, "Equal", fraction, mlc_q_scalar(q, half));
+    mlc_value *odd = mlc_q_exact(q, "BitAnd", r, mlc_q_scalar(q, 1));
+    return mlc_q_exact(q, "Sub", r, mlc_q_exact(q, "BitAnd", tie, odd));
 }
 
 /* Bounds |round(q) - round(real)|: the steps between the ends of the interval, and around the error. */

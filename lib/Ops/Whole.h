@@ -9,6 +9,9 @@
  * where its interval fits the type. */
 mlc_value *mlc_q_wrap(mlc_quant *q, mlc_value *v, mlc_dtype t);
 
+/* The integer op `op` of two values (Add, Sub, Mul, ...), in full: an overflow of int64 is reported. */
+mlc_value *mlc_q_exact(mlc_quant *q, const char *op, mlc_value *a, mlc_value *b);
+
 /* a / b truncated toward zero. Reports where b is not proved to keep away from 0. */
 mlc_value *mlc_q_truncated(mlc_quant *q, mlc_value *a, mlc_value *b);
 

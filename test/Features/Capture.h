@@ -19,13 +19,11 @@ typedef struct capture {
     int n;
 } capture;
 
-static inline uint32_t capture_u32(const uint8_t *p)
-{
+static inline uint32_t capture_u32(const uint8_t *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static inline int capture_read(capture *c, const char *path)
-{
+static inline int capture_read(capture *c, const char *path) {
     FILE *f = fopen(path, "rb");
     if (!f || fseek(f, 0, SEEK_END))
         return 0;
@@ -44,16 +42,16 @@ static inline int capture_read(capture *c, const char *path)
         at += 16;
         if (n > size - at)
             break;
-        c->packets[c->n++] = (captured){.time = capture_u32(record) * 1000000000ull + (uint64_t)capture_u32(record + 4) * unit,
-                                        .data = c->bytes + at,
-                                        .n = n};
+        c->packets[c->n++] =
+            (captured){.time = capture_u32(record) * 1000000000ull + (uint64_t)capture_u32(record + 4) * unit,
+                       .data = c->bytes + at,
+                       .n = n};
         at += n;
     }
     return 1;
 }
 
-static inline void capture_free(capture *c)
-{
+static inline void capture_free(capture *c) {
     free(c->bytes);
     free(c->packets);
 }

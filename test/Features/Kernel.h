@@ -26,13 +26,12 @@ enum { ON_ERROR_VERDICT = XDP_TX }; /* as in Inputs/model.bpf.c */
 typedef struct kernel {
     struct bpf_object *object;
     int program, stats, frame, n_cpus;
-    uint64_t *now; /* NULL: the program reads the clock */
+    uint64_t *now;   /* NULL: the program reads the clock */
     uint8_t *frames; /* all CPUs' */
     uint32_t frame_size;
 } kernel;
 
-static inline void kernel_open(kernel *k, const char *path)
-{
+static inline void kernel_open(kernel *k, const char *path) {
     cpu_set_t cpu;
     CPU_ZERO(&cpu);
     CPU_SET(0, &cpu);
@@ -55,8 +54,7 @@ static inline void kernel_open(kernel *k, const char *path)
         DIE("%s: mlc_now cannot be mapped", path);
 }
 
-static inline void kernel_close(kernel *k)
-{
+static inline void kernel_close(kernel *k) {
     if (k->now)
         munmap(k->now, sizeof *k->now);
     bpf_object__close(k->object);
@@ -64,8 +62,7 @@ static inline void kernel_close(kernel *k)
 }
 
 /* Returns the verdict; the frame can then be read with kernel_frame. */
-static inline int kernel_run(kernel *k, uint64_t now, const uint8_t *packet, size_t n)
-{
+static inline int kernel_run(kernel *k, uint64_t now, const uint8_t *packet, size_t n) {
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = (uint32_t)n);
     if (k->now)
         *(volatile uint64_t *)k->now = now;
@@ -75,16 +72,14 @@ static inline int kernel_run(kernel *k, uint64_t now, const uint8_t *packet, siz
     return (int)options.retval;
 }
 
-static inline const uint8_t *kernel_frame(kernel *k)
-{
+static inline const uint8_t *kernel_frame(kernel *k) {
     uint32_t key = 0;
     if (bpf_map_lookup_elem(k->frame, &key, k->frames))
         DIE("mlc_frame: cannot be read");
     return k->frames;
 }
 
-static inline uint64_t kernel_count(kernel *k, uint32_t entry)
-{
+static inline uint64_t kernel_count(kernel *k, uint32_t entry) {
     uint64_t *values = calloc((size_t)k->n_cpus, sizeof *values), sum = 0;
     if (!values || bpf_map_lookup_elem(k->stats, &entry, values))
         DIE("mlc_stats: cannot be read");

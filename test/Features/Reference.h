@@ -32,8 +32,7 @@ typedef struct reference {
     int n_flows, n_sources, n_destinations;
 } reference;
 
-static inline uint64_t ref_l8(uint64_t x)
-{
+static inline uint64_t ref_l8(uint64_t x) {
     if (x == 0)
         return 0;
     if (x > ((uint64_t)1 << 40) - 1)
@@ -42,32 +41,27 @@ static inline uint64_t ref_l8(uint64_t x)
     return 8 * (e + 1) + (((x << 3) >> e) & 7);
 }
 
-static inline uint64_t ref_bucket(uint32_t x)
-{
+static inline uint64_t ref_bucket(uint32_t x) {
     return (uint64_t)1 << ((uint32_t)(x * 0x9E3779B1u) >> 26);
 }
 
-static inline int ref_port_class(uint16_t p)
-{
+static inline int ref_port_class(uint16_t p) {
     return p == 0 ? 0 : p < 1024 ? 1 : p < 32768 ? 2 : 3;
 }
 
-static inline uint16_t ref_be16(const uint8_t *p)
-{
+static inline uint16_t ref_be16(const uint8_t *p) {
     return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-static inline uint32_t ref_be32(const uint8_t *p)
-{
+static inline uint32_t ref_be32(const uint8_t *p) {
     return (uint32_t)ref_be16(p) << 16 | ref_be16(p + 2);
 }
 
-static inline ref_flow *ref_find_flow(reference *r, const ref_flow *key, int *is_new)
-{
+static inline ref_flow *ref_find_flow(reference *r, const ref_flow *key, int *is_new) {
     for (int i = r->n_flows - 1; i >= 0; i--) {
         ref_flow *f = &r->flows[i];
-        if (f->saddr == key->saddr && f->daddr == key->daddr && f->sport == key->sport && f->dport == key->dport &&
-            f->proto == key->proto)
+        if (f->saddr == key->saddr && f->daddr == key->daddr && f->sport == key->sport &&
+            f->dport == key->dport && f->proto == key->proto)
             return f;
     }
     if (r->n_flows == REF_MAX_STATES)
@@ -77,8 +71,7 @@ static inline ref_flow *ref_find_flow(reference *r, const ref_flow *key, int *is
     return &r->flows[r->n_flows++];
 }
 
-static inline ref_host *ref_find_host(ref_host *hosts, int *n, uint32_t addr, uint64_t now, uint64_t window)
-{
+static inline ref_host *ref_find_host(ref_host *hosts, int *n, uint32_t addr, uint64_t now, uint64_t window) {
     ref_host *h = NULL;
     for (int i = *n - 1; i >= 0 && !h; i--)
         if (hosts[i].addr == addr)
@@ -93,15 +86,13 @@ static inline ref_host *ref_find_host(ref_host *hosts, int *n, uint32_t addr, ui
     return h;
 }
 
-static inline void ref_free(reference *r)
-{
+static inline void ref_free(reference *r) {
     free(r->flows);
     free(r->sources);
     free(r->destinations);
 }
 
-static inline void ref_init(reference *r)
-{
+static inline void ref_init(reference *r) {
     *r = (reference){.flows = calloc(REF_MAX_STATES, sizeof(ref_flow)),
                      .sources = calloc(REF_MAX_STATES, sizeof(ref_host)),
                      .destinations = calloc(REF_MAX_STATES, sizeof(ref_host))};
@@ -110,9 +101,8 @@ static inline void ref_init(reference *r)
 }
 
 /* -1 and the features, or the packet's error. `payload` and `payload_n`: the bytes behind the L4 header. */
-static inline int ref_step(reference *r, uint64_t now, const uint8_t *b, size_t n, uint16_t out[MLC_N_BUILTINS],
-                           const uint8_t **payload, size_t *payload_n)
-{
+static inline int ref_step(reference *r, uint64_t now, const uint8_t *b, size_t n,
+                           uint16_t out[MLC_N_BUILTINS], const uint8_t **payload, size_t *payload_n) {
     size_t at = 14;
     if (n < at)
         return MLC_PACKET_BAD_HEADER;
@@ -155,9 +145,10 @@ static inline int ref_step(reference *r, uint64_t now, const uint8_t *b, size_t 
             l4 = 8;
         }
     }
-    size_t inside = len > header + l4 ? len - header - l4 : 0, captured = n > header + l4 ? n - header - l4 : 0;
+    size_t inside = len > header + l4 ? len - header - l4 : 0,
+           available = n > header + l4 ? n - header - l4 : 0;
     *payload = p + l4;
-    *payload_n = inside < captured ? inside : captured;
+    *payload_n = inside < available ? inside : available;
 
     int new_flow = 0, syn_only = key.proto == 6 && (flags & 0x12) == 0x02;
     ref_flow *f = ref_find_flow(r, &key, &new_flow);
@@ -200,18 +191,49 @@ static inline int ref_step(reference *r, uint64_t now, const uint8_t *b, size_t 
 
     uint64_t mean = f->bytes / f->packets, duration = f->last - f->first;
     uint64_t x[MLC_N_BUILTINS] = {
-        key.proto == 6, key.proto == 17, key.proto == 1, len, ref_l8(inside), header - 20,
-        (fragment & 0x3fff) != 0, fragment >> 14 & 1,
-        flags & 1, flags >> 1 & 1, flags >> 2 & 1, flags >> 3 & 1, flags >> 4 & 1, flags >> 5 & 1, (flags & 0xc0) != 0,
-        ref_l8(window), options, (uint64_t)ref_port_class(key.sport), (uint64_t)ref_port_class(key.dport),
-        ref_l8(f->packets), ref_l8(f->bytes), mean, ref_l8(f->squares / f->packets - mean * mean), f->min, f->max,
-        ref_l8(duration / 1000), ref_l8(iat / 1000),
-        f->packets > 1 ? ref_l8(duration / 1000 / (f->packets - 1)) : 0, ref_l8(f->iat_max / 1000),
-        ref_l8(f->syn), ref_l8(f->finrst), ref_l8(f->psh),
-        ref_l8(s->packets), ref_l8(s->new_flows), ref_l8(s->syn),
-        (uint64_t)__builtin_popcountll(s->ports), (uint64_t)__builtin_popcountll(s->peers), s->bytes / s->packets,
+        key.proto == 6,
+        key.proto == 17,
+        key.proto == 1,
+        len,
+        ref_l8(inside),
+        header - 20,
+        (fragment & 0x3fff) != 0,
+        fragment >> 14 & 1,
+        flags & 1,
+        flags >> 1 & 1,
+        flags >> 2 & 1,
+        flags >> 3 & 1,
+        flags >> 4 & 1,
+        flags >> 5 & 1,
+        (flags & 0xc0) != 0,
+        ref_l8(window),
+        options,
+        (uint64_t)ref_port_class(key.sport),
+        (uint64_t)ref_port_class(key.dport),
+        ref_l8(f->packets),
+        ref_l8(f->bytes),
+        mean,
+        ref_l8(f->squares / f->packets - mean * mean),
+        f->min,
+        f->max,
+        ref_l8(duration / 1000),
+        ref_l8(iat / 1000),
+        f->packets > 1 ? ref_l8(duration / 1000 / (f->packets - 1)) : 0,
+        ref_l8(f->iat_max / 1000),
+        ref_l8(f->syn),
+        ref_l8(f->finrst),
+        ref_l8(f->psh),
+        ref_l8(s->packets),
+        ref_l8(s->new_flows),
+        ref_l8(s->syn),
+        (uint64_t)__builtin_popcountll(s->ports),
+        (uint64_t)__builtin_popcountll(s->peers),
+        s->bytes / s->packets,
         ref_l8((now > s->start ? now - s->start : 0) / 1000),
-        ref_l8(d->packets), ref_l8(d->new_flows), ref_l8(d->syn), (uint64_t)__builtin_popcountll(d->peers),
+        ref_l8(d->packets),
+        ref_l8(d->new_flows),
+        ref_l8(d->syn),
+        (uint64_t)__builtin_popcountll(d->peers),
     };
     for (int i = 0; i < MLC_N_BUILTINS; i++)
         out[i] = (uint16_t)x[i];

@@ -1,7 +1,8 @@
 // The 43 features in the kernel equal the recorded ones on every packet of the demo captures.
 // REQUIRES: bpf
-// RUN: %S/Inputs/build-filter %source %t.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=15 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1
-// RUN: %build/test/Features/golden %t.o %source/examples/packet-filter/captures/*.pcap
+// RUN: %S/Inputs/build-filter %source %t.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources
+// mlc_destinations mlc_now" -DGROUPS=15 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 RUN:
+// %build/test/Features/golden %t.o %source/examples/packet-filter/captures/*.pcap
 
 #include "mlc/npz.h"
 
@@ -15,20 +16,19 @@ static const char *const names[] = {
 #undef MLC_FEATURE
 };
 
-static int differences(const uint16_t *x, const int64_t *golden, const char *who, int packet)
-{
+static int differences(const uint16_t *x, const int64_t *golden, const char *who, int packet) {
     int bad = 0;
     for (int i = 0; i < MLC_N_BUILTINS; i++) {
         if (x[i] == golden[i])
             continue;
-        fprintf(stderr, "packet %d: %s: %s %d, golden %lld\n", packet, names[i], who, x[i], (long long)golden[i]);
+        fprintf(stderr, "packet %d: %s: %s %d, golden %lld\n", packet, names[i], who, x[i],
+                (long long)golden[i]);
         bad++;
     }
     return bad;
 }
 
-static int check(const char *program, const char *path, const mlc_tensor *golden)
-{
+static int check(const char *program, const char *path, const mlc_tensor *golden) {
     capture c;
     kernel k;
     reference r = {0};
@@ -63,8 +63,7 @@ static int check(const char *program, const char *path, const mlc_tensor *golden
     return bad;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int bad = argc < 3;
     for (int i = 2; i < argc; i++) {
         mlc_arena *arena = mlc_arena_create((size_t)1 << 28);

@@ -1,16 +1,16 @@
-// Packets of every kind, whole and cut at every length, give what the reference says: features, raw bytes, payload,
-// verdict and counters.
-// REQUIRES: bpf
-// RUN: %S/Inputs/build-filter %source %t.all.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=47 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 -DPAYLOAD_OFF=3 -DPAYLOAD_LEN=150
-// RUN: %build/test/Features/packets %t.all.o 47 0 0 3 150
-// RUN: %S/Inputs/build-filter %source %t.odd.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=31 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 -DPKT_BEGIN=3 -DPKT_END=50
-// RUN: %build/test/Features/packets %t.odd.o 31 3 50 0 0
-// RUN: %S/Inputs/build-filter %source %t.bytes.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=0 -DPKT_END=48
-// RUN: %build/test/Features/packets %t.bytes.o 16 0 48 0 0
-// RUN: %S/Inputs/build-filter %source %t.long.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=10 -DPKT_END=410
-// RUN: %build/test/Features/packets %t.long.o 16 10 410 0 0
-// RUN: %S/Inputs/build-filter %source %t.header.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=49 -DBUILTINS=0x7ffff -DPKT_BEGIN=14 -DPKT_END=34 -DPAYLOAD_OFF=0 -DPAYLOAD_LEN=64
-// RUN: %build/test/Features/packets %t.header.o 49 14 34 0 64
+// Packets of every kind, whole and cut at every length, give what the reference says: features, raw bytes,
+// payload, verdict and counters. REQUIRES: bpf RUN: %S/Inputs/build-filter %source %t.all.o xdp "mlc_xdp
+// mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=47 -DBUILTINS=0x7ffffffffff
+// -DCLOCK_FROM_MAP=1 -DPAYLOAD_OFF=3 -DPAYLOAD_LEN=150 RUN: %build/test/Features/packets %t.all.o 47 0 0 3
+// 150 RUN: %S/Inputs/build-filter %source %t.odd.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources
+// mlc_destinations mlc_now" -DGROUPS=31 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 -DPKT_BEGIN=3
+// -DPKT_END=50 RUN: %build/test/Features/packets %t.odd.o 31 3 50 0 0 RUN: %S/Inputs/build-filter %source
+// %t.bytes.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=0 -DPKT_END=48 RUN:
+// %build/test/Features/packets %t.bytes.o 16 0 48 0 0 RUN: %S/Inputs/build-filter %source %t.long.o xdp
+// "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=10 -DPKT_END=410 RUN: %build/test/Features/packets
+// %t.long.o 16 10 410 0 0 RUN: %S/Inputs/build-filter %source %t.header.o xdp "mlc_xdp mlc_frame mlc_stats"
+// -DGROUPS=49 -DBUILTINS=0x7ffff -DPKT_BEGIN=14 -DPKT_END=34 -DPAYLOAD_OFF=0 -DPAYLOAD_LEN=64 RUN:
+// %build/test/Features/packets %t.header.o 49 14 34 0 64
 
 #include "mlc/rng.h"
 
@@ -29,13 +29,11 @@ typedef struct test {
     int packets, bad;
 } test;
 
-static uint64_t pick(test *t, uint64_t n)
-{
+static uint64_t pick(test *t, uint64_t n) {
     return mlc_rng_next(&t->rng) % n;
 }
 
-static void fail(test *t, const char *what, const uint8_t *b, size_t n)
-{
+static void fail(test *t, const char *what, const uint8_t *b, size_t n) {
     if (t->bad++ > 10)
         return;
     fprintf(stderr, "packet %d: %s\n", t->packets, what);
@@ -44,15 +42,13 @@ static void fail(test *t, const char *what, const uint8_t *b, size_t n)
     fputc('\n', stderr);
 }
 
-static void check_error(test *t, int error, int verdict, const uint8_t *b, size_t n)
-{
+static void check_error(test *t, int error, int verdict, const uint8_t *b, size_t n) {
     t->errors[error]++;
     if (verdict != ON_ERROR_VERDICT)
         fail(t, "is an error, but was classified", b, n);
 }
 
-static void check_packet(test *t, const uint8_t *b, size_t n)
-{
+static void check_packet(test *t, const uint8_t *b, size_t n) {
     int verdict = kernel_run(&t->kernel, t->now, b, n);
     t->packets++;
     if (n < t->pkt_end) {
@@ -89,20 +85,19 @@ static void check_packet(test *t, const uint8_t *b, size_t n)
         fail(t, "payload differs", b, n);
 }
 
-static void put16(uint8_t *p, unsigned x)
-{
+static void put16(uint8_t *p, unsigned x) {
     p[0] = (uint8_t)(x >> 8);
     p[1] = (uint8_t)x;
 }
 
 typedef struct shape {
     int vlan_tags;
-    unsigned vlan_type, ether_type, version, words, fragment, proto, tcp_words, payload, padding, ip_len_error;
+    unsigned vlan_type, ether_type, version, words, fragment, proto, tcp_words, payload, padding,
+        ip_len_error;
 } shape;
 
 /* A packet of the given shape; addresses, ports, flags and the rest are random, from few values. */
-static size_t build(test *t, const shape *s, uint8_t b[MAX_PACKET])
-{
+static size_t build(test *t, const shape *s, uint8_t b[MAX_PACKET]) {
     for (size_t i = 0; i < MAX_PACKET; i++)
         b[i] = (uint8_t)mlc_rng_next(&t->rng);
     size_t at = 12;
@@ -124,9 +119,9 @@ static size_t build(test *t, const shape *s, uint8_t b[MAX_PACKET])
     return at + 2 + n + s->padding;
 }
 
-static void advance_clock(test *t)
-{
-    static const uint64_t steps[] = {0, 1, 999, 1000, 50000, 1000000, 1000000000, (uint64_t)1 << 30, (uint64_t)1 << 33};
+static void advance_clock(test *t) {
+    static const uint64_t steps[] = {
+        0, 1, 999, 1000, 50000, 1000000, 1000000000, (uint64_t)1 << 30, (uint64_t)1 << 33};
     if (pick(t, 50) == 0)
         t->now -= pick(t, 1000000); /* another CPU's clock is behind */
     else if (pick(t, 500) == 0)
@@ -135,8 +130,7 @@ static void advance_clock(test *t)
         t->now += steps[pick(t, pick(t, 4) ? 6 : 9)];
 }
 
-static void random_packet(test *t)
-{
+static void random_packet(test *t) {
     uint8_t b[MAX_PACKET];
     shape s = {
         .vlan_tags = pick(t, 3) ? 0 : (int)pick(t, 4),
@@ -158,9 +152,31 @@ static void random_packet(test *t)
     check_packet(t, b, n);
 }
 
+/* One flow at gaps around every limit: 1 ns too few, exactly, and 1 ns too many. */
+static void time_packets(test *t) {
+    static const shape s = {0, 0, 0x0800, 4, 5, 0, 17, 5, 30, 0, 0};
+    uint8_t b[MAX_PACKET];
+    size_t n = build(t, &s, b);
+    for (int bits = 9; bits < 38; bits++) {
+        for (int i = -1; i <= 1; i++) {
+            t->now += ((uint64_t)1 << bits) + (uint64_t)(int64_t)i;
+            check_packet(t, b, n);
+            check_packet(t, b, n);
+        }
+    }
+}
+
+/* Every bit of the fragment field alone. */
+static void fragments(test *t) {
+    for (int bit = 0; bit < 16; bit++) {
+        shape s = {0, 0, 0x0800, 4, 5, 1u << bit, 6, 5, 30, 0, 0};
+        uint8_t b[MAX_PACKET];
+        check_packet(t, b, build(t, &s, b));
+    }
+}
+
 /* Every length from an Ethernet header on. */
-static void cut_packets(test *t)
-{
+static void cut_packets(test *t) {
     static const shape shapes[] = {
         {0, 0, 0x0800, 4, 5, 0, 6, 5, 30, 0, 0},      {0, 0, 0x0800, 4, 5, 0, 6, 15, 30, 0, 0},
         {0, 0, 0x0800, 4, 15, 0, 6, 10, 30, 0, 0},    {1, 0x8100, 0x0800, 4, 5, 0, 17, 5, 30, 0, 0},
@@ -178,8 +194,7 @@ static void cut_packets(test *t)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 7)
         return 2;
     test t = {.rng = {1}, .now = 1000000000000};
@@ -189,6 +204,8 @@ int main(int argc, char **argv)
         *numbers[i] = strtoul(argv[3 + i], NULL, 10);
     kernel_open(&t.kernel, argv[1]);
     ref_init(&t.reference);
+    time_packets(&t);
+    fragments(&t);
     cut_packets(&t);
     for (int i = 0; i < N_RANDOM; i++)
         random_packet(&t);
@@ -198,8 +215,8 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < 2; i++)
         if (kernel_count(&t.kernel, i) != t.decisions[i])
             fail(&t, "a decision counter differs", NULL, 0);
-    printf("%d packets: %lu not-ipv4, %lu bad-header, %lu short-packet, %lu others, %lu TCP; %d wrong\n", t.packets,
-           t.errors[0], t.errors[1], t.errors[2], t.decisions[0], t.decisions[1], t.bad);
+    printf("%d packets: %lu not-ipv4, %lu bad-header, %lu short-packet, %lu others, %lu TCP; %d wrong\n",
+           t.packets, t.errors[0], t.errors[1], t.errors[2], t.decisions[0], t.decisions[1], t.bad);
     kernel_close(&t.kernel);
     ref_free(&t.reference);
     return t.bad != 0;

@@ -6,13 +6,18 @@
 enum { MAX_PASSES = 32 };
 
 typedef struct opt_arguments {
-    const char *input, *pass[MAX_PASSES], *eval, *outputs, *generate, *emit;
-    int n_passes, samples;
+    const char *input, *pass[MAX_PASSES], *eval, *outputs, *generate, *directory, *emit;
+    int n_passes, samples, nodes, count;
+    bool list_int_ops;
     uint64_t seed;
 } opt_arguments;
 
-/* A random INTEGER graph; its sinks are its outputs. NULL after reporting. */
-mlc_graph *opt_generate(mlc_arena *arena, mlc_diag *diag, const opt_arguments *a);
+/* A random INTEGER graph; its sinks are among its outputs. NULL after reporting. */
+mlc_graph *opt_generate(mlc_arena *arena, mlc_diag *diag, const opt_arguments *a, uint64_t seed);
+/* One file NAME.SEED.graph in --directory for each of --count seeds. */
+bool opt_generate_files(mlc_arena *arena, mlc_diag *diag, const opt_arguments *a);
+/* The integer ops of the registry, one per line. */
+void opt_list_int_ops(void);
 /* Inputs for an INTEGER graph: extremes first, then uniform in each element's interval. */
 bool opt_write_samples(mlc_graph *g, const opt_arguments *a);
 /* Outputs for the samples of an .npz, sample index first. */

@@ -10,7 +10,7 @@ import sys
 
 path = sys.argv[1]
 text = open(path, encoding="utf-8").read()
-script = ["set -euo pipefail"]
+script = ["set -eu"]
 blocks = 0
 for block in re.finditer(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
     line = text.count("\n", 0, block.start()) + 1

@@ -34,8 +34,8 @@ const __u32 mlc_feature_groups = GROUPS;
 const __u32 mlc_feature_builtins[2] = {(__u32)(BUILTINS), (__u32)((BUILTINS + 0ull) >> 32)};
 const __u32 mlc_pkt_begin = PKT_BEGIN, mlc_pkt_end = PKT_END;
 const __u32 mlc_payload_off = PAYLOAD_OFF, mlc_payload_len = PAYLOAD_LEN;
-const __u32 mlc_frame_features = 0, mlc_frame_packet = PACKET, mlc_frame_payload = PAYLOAD, mlc_frame_out = OUT,
-            mlc_frame_scratch = OUT;
+const __u32 mlc_frame_features = 0, mlc_frame_packet = PACKET, mlc_frame_payload = PAYLOAD,
+            mlc_frame_out = OUT, mlc_frame_scratch = OUT;
 const __u32 mlc_verdicts[MLC_MAX_DECISIONS] = {XDP_PASS, XDP_DROP};
 const __u32 mlc_n_decisions = 2;
 const __u32 mlc_on_error_verdict = XDP_TX;
@@ -50,13 +50,11 @@ struct {
 
 static const volatile __u32 key = 0; /* not on the stack: see bpf-helpers/area.h */
 
-__always_inline void *mlc_frame_get(void)
-{
+__always_inline void *mlc_frame_get(void) {
     return bpf_map_lookup_elem(&mlc_frame, (const void *)&key);
 }
 
-void mlc_model(const __u8 *in, __u8 *out, __u8 *scratch)
-{
+void mlc_model(const __u8 *in, __u8 *out, __u8 *scratch) {
     *out = GROUPS & MLC_GROUP_HEADER ? in[0] & 1 : 0;
 }
 
