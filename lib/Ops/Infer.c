@@ -22,10 +22,15 @@ bool mlc_infer_set(mlc_graph *g, mlc_node *node, int k, mlc_dtype dtype, const m
     if (!v)
         return true;
     const char *name = mlc_escape(v->name), *text = mlc_shape_str(g->arena, shape);
-    for (int d = 0; d < shape->rank; d++)
+    /* An empty dimension does not excuse the others from being representable. */
+    mlc_shape others = *shape;
+    for (int d = 0; d < shape->rank; d++) {
         if (shape->dim[d] < 0)
             return mlc_error_at(g->diag, node, "output '%s' has a negative dimension: shape %s", name, text);
-    if (mlc_shape_elements(shape) > MLC_MAX_ELEMENTS)
+        if (shape->dim[d] == 0)
+            others.dim[d] = 1;
+    }
+    if (mlc_shape_elements(&others) > MLC_MAX_ELEMENTS)
         return mlc_error_at(g->diag, node, "output '%s' is too large: shape %s exceeds %" PRId64 " elements",
                             name, text, MLC_MAX_ELEMENTS);
     if (v->dtype != MLC_UNDEFINED && v->dtype != dtype)

@@ -135,7 +135,7 @@ static inline bool object_test_run(const object *o, struct bpf_object *bpf, uint
     LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet, .data_size_in = sizeof packet, .repeat = (int)n);
     struct bpf_map *bss = bpf_object__find_map_by_name(bpf, ".bss");
     size_t size;
-    uint8_t *globals = bss ? bpf_map__initial_value(bss, &size) : NULL;
+    uint8_t *globals = bss ? (uint8_t *)bpf_map__initial_value(bss, &size) : NULL;
     struct bpf_program *program = bpf_object__find_program_by_name(bpf, "mlc_raw");
     if (!globals || !program)
         return false;
