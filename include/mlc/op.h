@@ -75,6 +75,10 @@ typedef struct mlc_op {
      * reductions): in-place computation must ask for them in order. */
     bool block;
 
+    /* The flat index of the element to compute at `step`, a permutation of the
+     * output's elements. NULL: in order. */
+    int64_t (*order)(const mlc_node *node, int64_t step);
+
     /* Estimated BPF instructions of one output element. NULL: 4. */
     int64_t (*cost)(const mlc_node *node);
 

@@ -45,6 +45,15 @@ static bool link_into(mlc_codegen *cg, LLVMModuleRef source) {
     return cg->llvm_errors == 0;
 }
 
+/* The helpers were compiled for v3: functions carry that as attributes, which would win over the target machine's. */
+static void use_machine_cpu(LLVMModuleRef m) {
+    static const char *const attributes[] = {"target-cpu", "target-features"};
+    for (LLVMValueRef f = LLVMGetFirstFunction(m); f; f = LLVMGetNextFunction(f))
+        for (int i = 0; i < 2; i++)
+            LLVMRemoveStringAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, attributes[i],
+                                             (unsigned)strlen(attributes[i]));
+}
+
 static bool link_entry(mlc_codegen *cg) {
     size_t size;
     const unsigned char *bitcode = mlc_bitcode_find(cg->target->entry, &size);
@@ -58,6 +67,7 @@ static bool link_entry(mlc_codegen *cg) {
         LLVMDisposeMessage(message);
         return false;
     }
+    use_machine_cpu(entry);
     return link_into(cg, entry);
 }
 

@@ -200,6 +200,19 @@ static void begin_part(mlc_lower *l) {
     begin_function(l, mlc_arena_printf(l->arena, "mlc_part_%d", l->n_parts++), LLVMInternalLinkage);
 }
 
+/* The node whose order of computation counts: the one at the bottom of the chain
+ * of element-wise nodes that are computed in place. */
+static const mlc_node *order_root(const mlc_lower *l, const mlc_node *node) {
+    for (int k = 0; k < node->n_in && !node->op->block; k++) {
+        const mlc_value *x = node->in[k];
+        if (x->producer && l->cg->layout.place[x->id].area == MLC_AREA_NONE &&
+            mlc_shape_elements(&x->shape) == mlc_shape_elements(&node->out[0]->shape) &&
+            node->op != mlc_iop("Gather"))
+            return order_root(l, x->producer);
+    }
+    return node;
+}
+
 /* Into the current function, and new parts once it has `budget` instructions. */
 static void emit_values(mlc_lower *l, int64_t budget) {
     int64_t used = 0;
@@ -208,7 +221,9 @@ static void emit_values(mlc_lower *l, int64_t budget) {
         const mlc_place *place = &l->cg->layout.place[v->id];
         if (place->area == MLC_AREA_NONE) continue;
         int64_t n = mlc_shape_elements(&v->shape), cost = element_cost(l, node, 0);
-        for (int64_t i = 0; i < n; i++) {
+        const mlc_node *root = order_root(l, node);
+        for (int64_t step = 0; step < n; step++) {
+            int64_t i = root->op->order ? root->op->order(root, step) : step;
             if (used > budget && !l->memo) {
                 LLVMBuildRetVoid(l->builder);
                 begin_part(l);

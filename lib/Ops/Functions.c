@@ -103,14 +103,14 @@ static bool quantize_exp(mlc_quant *q, const mlc_node *node) {
         return false;
     /* Where data shows that results stay far below what the interval allows, the
      * argument saturates well above that. */
-    enum { MARGIN = 4, GAIN = 7 };
+    const double margin = 4, gain = 7;
     if (mlc_minus_maximum(node->in[0]))
         x = mlc_q_at_most(q, x, 0);
     if (!x)
         return false;
     double most = mlc_q_max_real(x);
-    const double seen = q->seen_hi ? log(fmax(q->seen_hi[node->out[0]->id], 1e-6)) + MARGIN : INFINITY;
-    if (most > seen + GAIN) {
+    const double seen = q->seen_hi ? log(fmax(q->seen_hi[node->out[0]->id], 1e-6)) + margin : INFINITY;
+    if (most > seen + gain) {
         x = mlc_q_clamp(q, x, -INFINITY, seen);
         most = seen;
     }

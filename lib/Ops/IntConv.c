@@ -159,43 +159,6 @@ static void conv_eval(const mlc_node *node, const int64_t *const *in, int64_t *o
                 }
 }
 
-/* The tap that lies over input position `from` at output position `to`; -1: none. */
-static int64_t tap_over(const conv *c, const int64_t *to, const int64_t *from) {
-    int64_t tap = 0;
-    for (int d = 0; d < c->rank; d++) {
-        int64_t distance = from[d] + c->pad[d] - to[d] * c->stride[d];
-        if (distance < 0 || distance % c->dilation[d] || distance / c->dilation[d] >= c->kernel[d])
-            return -1;
-        tap = tap * c->kernel[d] + distance / c->dilation[d];
-    }
-    return tap;
-}
-
-/* The input positions under the kernel at any of the block's output positions:
- * first coordinate and number of them. Returns how many positions that are. */
-static int64_t window(const conv *c, int n, int64_t to[][MAX_SPATIAL], int64_t *first, int64_t *size) {
-    int64_t positions = 1;
-    for (int d = 0; d < c->rank; d++) {
-        int64_t lo = c->size[d], hi = -1;
-        for (int j = 0; j < n; j++) {
-            int64_t begin = to[j][d] * c->stride[d] - c->pad[d];
-            int64_t end = begin + (c->kernel[d] - 1) * c->dilation[d];
-            if (begin < lo)
-                lo = begin;
-            if (end > hi)
-                hi = end;
-        }
-        if (lo < 0)
-            lo = 0;
-        if (hi >= c->size[d])
-            hi = c->size[d] - 1;
-        first[d] = lo;
-        size[d] = hi < lo ? 0 : hi - lo + 1;
-        positions *= size[d];
-    }
-    return positions;
-}
-
 /* Bias and what padding contributes to output element i. */
 static int64_t fixed_part(const conv *c, const mlc_node *node, int64_t i) {
     int64_t o = i / c->out_area, sum = node->in[2]->constant->i[o];
@@ -207,48 +170,39 @@ static int64_t fixed_part(const conv *c, const mlc_node *node, int64_t i) {
     return sum;
 }
 
-/* Goes through the input elements under the block, each loaded once for all
- * outputs of the block that use it. */
+/* A block is neighbouring channels of one group at one position: they read the same inputs. */
 static void *conv_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     conv c = describe(node);
     const int64_t *w = node->in[1]->constant->i;
-    int64_t per_group = c.outputs * c.out_area, group = index / per_group;
-    mlc_int_block block = mlc_int_block_of(index, group * per_group, per_group);
-    int64_t to[4][MAX_SPATIAL], first[MAX_SPATIAL], size[MAX_SPATIAL];
-    for (int j = 0; j < block.n; j++)
-        unflatten(c.rank, c.out, (block.first + j) % c.out_area, to[j]);
-    int64_t positions = window(&c, block.n, to, first, size);
+    int64_t channel = index / c.out_area, group = channel / c.outputs, position = index % c.out_area;
+    int width, lanes = mlc_int_lanes(node, &width);
+    mlc_int_block block = mlc_int_block_of(node, lanes, width, channel - group * c.outputs, c.outputs,
+                                           group * c.outputs * c.out_area + position, c.out_area);
+    int64_t weight[MLC_INT_SUMS * MLC_INT_LANES], fixed[MLC_INT_SUMS * MLC_INT_LANES];
     for (int64_t k = 0; k < c.channels; k++)
-        for (int64_t p = 0; p < positions; p++) {
-            int64_t from[MAX_SPATIAL], flat = group * c.channels + k;
-            unflatten(c.rank, size, p, from);
-            for (int d = 0; d < c.rank; d++) {
-                from[d] += first[d];
-                flat = flat * c.size[d] + from[d];
-            }
-            LLVMValueRef x = NULL;
-            for (int j = 0; j < block.n; j++) {
-                int64_t tap = tap_over(&c, to[j], from), o = (block.first + j) / c.out_area;
-                int64_t weight = tap < 0 ? 0 : w[(o * c.channels + k) * c.kernel_area + tap];
-                if (!weight)
-                    continue;
-                if (!x)
-                    x = mlc_l_input(l, node->in[0], flat);
-                mlc_int_block_add(l, &block, j, x, weight);
-            }
+        for (int64_t tap = 0; tap < c.kernel_area; tap++) {
+            int64_t from = source(&c, index, k, tap);
+            if (from < 0)
+                continue;
+            for (int j = 0; j < block.n; j++)
+                weight[j] = w[(block.out[j] / c.out_area * c.channels + k) * c.kernel_area + tap];
+            mlc_int_block_add(l, &block, node->in[0], from, weight);
         }
     for (int j = 0; j < block.n; j++)
-        mlc_int_block_add_const(l, &block, j, fixed_part(&c, node, block.first + j));
-    return mlc_int_block_finish(l, node, &block, index);
+        fixed[j] = fixed_part(&c, node, block.out[j]);
+    return mlc_int_block_finish(l, &block, fixed, index);
+}
+
+/* All channels of a position before the next position. */
+static int64_t conv_order(const mlc_node *node, int64_t step) {
+    conv c = describe(node);
+    int64_t channels = node->in[1]->shape.dim[0];
+    return step % channels * c.out_area + step / channels;
 }
 
 static int64_t conv_reads(const mlc_node *node, int k) {
     conv c = describe(node);
     return k == 0 ? c.kernel_area * c.outputs : 1;
-}
-
-static int64_t conv_cost(const mlc_node *node) {
-    return 2 + mlc_int_cost_weights(node->in[1]->constant) / node->in[1]->shape.dim[0];
 }
 
 static mlc_node *conv_generate(mlc_graph *g, mlc_rng *rng) {
@@ -315,5 +269,5 @@ MLC_OPS(IntConv,
          .lower = conv_lower,
          .block = true,
          .reads = conv_reads,
-         .cost = conv_cost,
+         .cost = mlc_int_cost_weights, .order = conv_order,
          .generate = conv_generate});

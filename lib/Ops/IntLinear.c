@@ -60,34 +60,22 @@ static void linear_eval(const mlc_node *node, const int64_t *const *in, int64_t 
         }
 }
 
-/* Each x is loaded once for a block of neighbouring outputs. */
 static void *linear_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     const int64_t *w = node->in[1]->constant->i, *bias = node->in[2]->constant->i;
     int64_t N = outer(node), K = inner(node), m = index / N;
-    mlc_int_block block = mlc_int_block_of(index, m * N, N);
-    int64_t n0 = block.first - m * N;
+    int width, lanes = mlc_int_lanes(node, &width);
+    mlc_int_block block = mlc_int_block_of(node, lanes, width, index - m * N, N, m * N, 1);
+    int64_t c[MLC_INT_SUMS * MLC_INT_LANES], n0 = block.out[0] - m * N;
     for (int64_t k = 0; k < K; k++) {
-        LLVMValueRef x = NULL;
-        for (int j = 0; j < block.n; j++) {
-            int64_t c = w[(n0 + j) * K + k];
-            if (!c)
-                continue;
-            if (!x)
-                x = mlc_l_input(l, node->in[0], m * K + k);
-            mlc_int_block_add(l, &block, j, x, c);
-        }
+        for (int j = 0; j < block.n; j++)
+            c[j] = w[(n0 + j) * K + k];
+        mlc_int_block_add(l, &block, node->in[0], m * K + k, c);
     }
-    for (int j = 0; j < block.n; j++)
-        mlc_int_block_add_const(l, &block, j, bias[n0 + j]);
-    return mlc_int_block_finish(l, node, &block, index);
+    return mlc_int_block_finish(l, &block, bias + n0, index);
 }
 
 static int64_t linear_reads(const mlc_node *node, int k) {
     return k == 0 ? outer(node) : 1;
-}
-
-static int64_t linear_cost(const mlc_node *node) {
-    return 2 + mlc_int_cost_weights(node->in[1]->constant) / outer(node);
 }
 
 static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
@@ -114,5 +102,5 @@ MLC_OPS(IntLinear, {.domain = "mlc",
                     .lower = linear_lower,
                     .block = true,
                     .reads = linear_reads,
-                    .cost = linear_cost,
+                    .cost = mlc_int_cost_weights,
                     .generate = linear_generate});

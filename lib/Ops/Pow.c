@@ -80,7 +80,7 @@ static mlc_value *whole_power(mlc_quant *q, mlc_value *x, int n) {
 #define NEAR 1e-3
 
 /* The largest exponent that becomes multiplications. */
-enum { MOST = 16 };
+static const double most_factors = 16;
 
 /* x^p for p near 1/2, x counting as 0 where it is negative. */
 static mlc_value *root(mlc_quant *q, mlc_value *x, double p) {
@@ -101,7 +101,7 @@ static mlc_value *constant_power(mlc_quant *q, const mlc_node *node, mlc_value *
         int64_t *index = MLC_NEW_ARRAY(q->arena, mlc_shape_elements(shape), int64_t);
         return mlc_q_gather(q, &one, 1, index, 0, shape);
     }
-    if (p == rint(p) && fabs(p) <= MOST) {
+    if (p == rint(p) && fabs(p) <= most_factors) {
         mlc_value *y = whole_power(q, x, (int)fabs(p));
         return p < 0 ? mlc_q_divide(q, one, y, pow(fmax(least, 0), -p)) : y;
     }
@@ -140,7 +140,7 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     const double p = uniform(node->in[1]->constant), c = uniform(node->in[0]->constant);
     const bool whole = mlc_dtype_is_integer(node->out[0]->dtype);
     mlc_value *r;
-    if (!isnan(p) && (!whole || (p == rint(p) && p >= 0 && p <= MOST))) {
+    if (!isnan(p) && (!whole || (p == rint(p) && p >= 0 && p <= most_factors))) {
         mlc_value *x = mlc_q_value(q, node->in[0]);
         r = x ? constant_power(q, node, x, p) : NULL;
     } else if (c > 0 && !whole) {

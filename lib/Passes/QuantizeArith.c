@@ -155,7 +155,7 @@ static int64_t bound(const mlc_value *v, double x, bool up) {
 
 mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
     if (!v) return NULL;
-    double *err = v->err, scale = v->scale;
+    const mlc_value *before = v;
     int64_t l = bound(v, lo, false), h = bound(v, hi, true);
     bool below = false, above = false;
     for (int64_t i = 0; i < mlc_q_elements(v); i++) {
@@ -164,9 +164,15 @@ mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
     }
     if (below) v = mlc_q_binary(q, "Max", v, mlc_q_scalar(q, l));
     if (above && v) v = mlc_q_binary(q, "Min", v, mlc_q_scalar(q, h));
-    if (v && (below || above)) {
-        v->scale = scale;
-        v->err = err;
+    if (!v || v == before) return v;
+    v->scale = before->scale;
+    /* The integer bounds lie up to one unit outside the real ones. */
+    double slack = 0;
+    if (below) slack = fmax(slack, fabs((double)l * v->scale - lo));
+    if (above) slack = fmax(slack, fabs((double)h * v->scale - hi));
+    if (before->err || slack > 0) {
+        double *err = mlc_q_err_array(q, v);
+        for (int64_t i = 0; i < mlc_q_elements(v); i++) err[i] = mlc_q_err(before, i) + slack;
     }
     return v;
 }

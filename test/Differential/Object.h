@@ -130,18 +130,22 @@ static inline bool object_fill(const struct bpf_map *map, const uint8_t *bytes, 
     return true;
 }
 
-static inline bool object_test_run(const object *o, struct bpf_object *bpf, uint32_t n) {
+/* The program takes `n` samples, from the first on. To be called before it is loaded. */
+static inline bool object_prepare(const object *o, struct bpf_object *bpf, uint32_t n) {
+    struct bpf_map *bss = bpf_object__find_map_by_name(bpf, ".bss");
+    size_t size = bss ? bpf_map__value_size(bss) : 0, count = object_variable(o, "mlc_count");
+    uint8_t globals[64] = {0};
+    if (size == 0 || size > sizeof globals || count + sizeof n > size)
+        return false;
+    memcpy(globals + count, &n, sizeof n);
+    return bpf_map__set_initial_value(bss, globals, size) == 0;
+}
+
+static inline bool object_test_run(struct bpf_object *bpf, uint32_t n) {
     static uint8_t packet[64]; /* a socket program's test run wants an Ethernet header */
     LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet, .data_size_in = sizeof packet, .repeat = (int)n);
-    struct bpf_map *bss = bpf_object__find_map_by_name(bpf, ".bss");
-    size_t size;
-    uint8_t *globals = bss ? (uint8_t *)bpf_map__initial_value(bss, &size) : NULL;
     struct bpf_program *program = bpf_object__find_program_by_name(bpf, "mlc_raw");
-    if (!globals || !program)
-        return false;
-    memcpy(globals + object_variable(o, "mlc_count"), &n, sizeof n);
-    memset(globals + object_variable(o, "mlc_next"), 0, sizeof n);
-    return bpf_prog_test_run_opts(bpf_program__fd(program), &run) == 0;
+    return program && bpf_prog_test_run_opts(bpf_program__fd(program), &run) == 0;
 }
 
 /* False: the kernel refused, and said why on stderr. */
@@ -152,7 +156,7 @@ static inline bool object_run_kernel(const object *o, const uint8_t *in, uint8_t
     bool ok = inputs && outputs && !bpf_map__set_max_entries(inputs, n) &&
               !bpf_map__set_max_entries(outputs, n) && !bpf_object__load(bpf);
     /* A model without inputs has a map all the same. */
-    ok = ok && (o->in_size == 0 || object_fill(inputs, in, o->in_size, n)) && object_test_run(o, bpf, n);
+    ok = ok && (o->in_size == 0 || object_fill(inputs, in, o->in_size, n)) && object_test_run(bpf, n);
     for (uint32_t i = 0; ok && i < n; i++)
         ok = bpf_map_lookup_elem(bpf_map__fd(outputs), &i, out + i * o->out_size) == 0;
     bpf_object__close(bpf);

@@ -1,9 +1,10 @@
-// The 43 features in the kernel equal the recorded ones on every packet of the demo captures.
+// clang-format off: lit reads these lines.
 // REQUIRES: bpf
-// RUN: %S/Inputs/build-filter %source %t.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources
-// mlc_destinations mlc_now" -DGROUPS=15 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 RUN:
-// %build/test/Features/golden %t.o %source/examples/packet-filter/captures/*.pcap
+// RUN: %S/Inputs/build-filter %source %t.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=15 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1
+// RUN: %build/test/Features/golden %t.o %source/examples/packet-filter/captures/*.pcap
+// clang-format on
 
+/* The 43 features in the kernel equal the recorded ones on every packet of the demo captures. */
 #include "mlc/npz.h"
 
 #include "Capture.h"

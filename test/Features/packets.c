@@ -1,17 +1,21 @@
-// Packets of every kind, whole and cut at every length, give what the reference says: features, raw bytes,
-// payload, verdict and counters. REQUIRES: bpf RUN: %S/Inputs/build-filter %source %t.all.o xdp "mlc_xdp
-// mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=47 -DBUILTINS=0x7ffffffffff
-// -DCLOCK_FROM_MAP=1 -DPAYLOAD_OFF=3 -DPAYLOAD_LEN=150 RUN: %build/test/Features/packets %t.all.o 47 0 0 3
-// 150 RUN: %S/Inputs/build-filter %source %t.odd.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources
-// mlc_destinations mlc_now" -DGROUPS=31 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 -DPKT_BEGIN=3
-// -DPKT_END=50 RUN: %build/test/Features/packets %t.odd.o 31 3 50 0 0 RUN: %S/Inputs/build-filter %source
-// %t.bytes.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=0 -DPKT_END=48 RUN:
-// %build/test/Features/packets %t.bytes.o 16 0 48 0 0 RUN: %S/Inputs/build-filter %source %t.long.o xdp
-// "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=10 -DPKT_END=410 RUN: %build/test/Features/packets
-// %t.long.o 16 10 410 0 0 RUN: %S/Inputs/build-filter %source %t.header.o xdp "mlc_xdp mlc_frame mlc_stats"
-// -DGROUPS=49 -DBUILTINS=0x7ffff -DPKT_BEGIN=14 -DPKT_END=34 -DPAYLOAD_OFF=0 -DPAYLOAD_LEN=64 RUN:
-// %build/test/Features/packets %t.header.o 49 14 34 0 64
+// clang-format off: lit reads these lines.
+// REQUIRES: bpf
+// RUN: %S/Inputs/build-filter %source %t.all.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=47 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 -DPAYLOAD_OFF=3 -DPAYLOAD_LEN=150
+// RUN: %build/test/Features/packets %t.all.o 47 0 0 3 150
+// RUN: %S/Inputs/build-filter %source %t.odd.o xdp "mlc_xdp mlc_frame mlc_stats mlc_flows mlc_sources mlc_destinations mlc_now" -DGROUPS=31 -DBUILTINS=0x7ffffffffff -DCLOCK_FROM_MAP=1 -DPKT_BEGIN=3 -DPKT_END=50
+// RUN: %build/test/Features/packets %t.odd.o 31 3 50 0 0
+// RUN: %S/Inputs/build-filter %source %t.bytes.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=0 -DPKT_END=48
+// RUN: %build/test/Features/packets %t.bytes.o 16 0 48 0 0
+// RUN: %S/Inputs/build-filter %source %t.long.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=16 -DPKT_BEGIN=10 -DPKT_END=410
+// RUN: %build/test/Features/packets %t.long.o 16 10 410 0 0
+// RUN: %S/Inputs/build-filter %source %t.header.o xdp "mlc_xdp mlc_frame mlc_stats" -DGROUPS=49 -DBUILTINS=0x7ffff -DPKT_BEGIN=14 -DPKT_END=34 -DPAYLOAD_OFF=0 -DPAYLOAD_LEN=64
+// RUN: %build/test/Features/packets %t.header.o 49 14 34 0 64
+// clang-format on
 
+/*
+ * Packets of every kind, whole and cut at every length, give what the reference
+ * says: features, raw bytes, payload, verdict and counters.
+ */
 #include "mlc/rng.h"
 
 #include "Kernel.h"

@@ -70,9 +70,12 @@ static void wait_for(double seconds) {
         ;
 }
 
+/* NULL for an entry that the program does not use. */
 static const char *counter_name(mlc_run *run, const source *s, int i) {
     const mlc_manifest *m = s->attachment->manifest;
-    if (m && i < m->n_counters)
+    if (m && (i >= m->n_counters || !m->counters[i][0]))
+        return NULL;
+    if (m)
         return mlc_arena_strdup(run->arena, mlc_escape(m->counters[i]));
     return mlc_arena_printf(run->arena, "counter %d", i);
 }
@@ -83,6 +86,8 @@ static json_t *report_json(mlc_run *run, const stats_options *o, const source *s
     json_t *counters = json_object(), *rates = json_object();
     for (int i = 0; i < s->n; i++) {
         const char *name = counter_name(run, s, i);
+        if (!name)
+            continue;
         json_object_set_new(counters, name, json_integer((json_int_t)to->counters[i]));
         if (o->interval > 0)
             json_object_set_new(rates, name,
@@ -107,7 +112,10 @@ static void report(mlc_run *run, const stats_options *o, const source *s, const 
     double seconds = to->at - from->at;
     printf("%s on %s\n", o->name, mlc_attachment_device(run, s->attachment));
     for (int i = 0; i < s->n; i++) {
-        printf("  %-32s %14llu", counter_name(run, s, i), (unsigned long long)to->counters[i]);
+        const char *name = counter_name(run, s, i);
+        if (!name)
+            continue;
+        printf("  %-32s %14llu", name, (unsigned long long)to->counters[i]);
         if (o->interval > 0)
             printf(" %12.1f/s", (double)(to->counters[i] - from->counters[i]) / seconds);
         putchar('\n');

@@ -11,6 +11,16 @@ static const char *domain_of(const mlc_op *op) {
     return op->domain[0] ? op->domain : "ai.onnx";
 }
 
+/* A table cell: bars would end it. */
+static void print_cell(const char *text) {
+    printf(" ");
+    for (const char *p = text ? text : ""; *p; p++) {
+        if (*p == '|') putchar('\\');
+        putchar(*p);
+    }
+    printf(" |");
+}
+
 /* One line for all versions of an op: rows are sorted by domain, name and version. */
 static void list_ops(bool markdown) {
     int n, count = 0;
@@ -31,10 +41,12 @@ static void list_ops(bool markdown) {
             printf("\n## %s\n| operator | since | | what | limits |\n|---|---|---|---|---|\n", domain_of(op));
         domain = op->domain;
         const char *state = op->quantize ? "compiled" : "evaluated";
-        if (markdown)
-            printf("| %s | %d | %s | %s | %s |\n", op->name, ops[first]->since, state, op->doc ? op->doc : "",
-                   op->limits ? op->limits : "");
-        else
+        if (markdown) {
+            printf("| %s | %d | %s |", op->name, ops[first]->since, state);
+            print_cell(op->doc);
+            print_cell(op->limits);
+            printf("\n");
+        } else
             printf("%-14s %-28s %-9s %s%s%s\n", domain_of(op), op->name, state, op->doc ? op->doc : "",
                    op->limits ? "; " : "", op->limits ? op->limits : "");
         count++;
