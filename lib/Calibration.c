@@ -1,6 +1,5 @@
-#include "Calibration.h"
-
 #include "mlc/npz.h"
+#include "mlc/pass.h"
 
 #include <string.h>
 

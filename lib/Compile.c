@@ -1,7 +1,6 @@
 /* The driver of a compilation: the pipeline as a list of calls. */
 #include "CodeGen/CodeGen.h"
 
-#include "Calibration.h"
 #include "mlc/import.h"
 #include "mlc/pass.h"
 #include "mlc/version.h"

@@ -12,11 +12,21 @@ typedef struct mlc_calibration {
     const mlc_tensor *const *const *inputs;
 } mlc_calibration;
 
+/* What `quantize` leaves for reports: the model it started from, and which integer
+ * value stands for each of its values. Valid until the next pass changes the graph. */
+typedef struct mlc_origin {
+    const mlc_graph *graph;        /* SHAPED */
+    mlc_value *const *integer;     /* by id of graph's values; NULL: none */
+    const mlc_saturation *saturation;
+    int n_saturations;
+} mlc_origin;
+
 typedef struct mlc_pass_context {
     const mlc_options *options;
     const mlc_calibration *calibration; /* NULL: none */
     const struct mlc_target *target;    /* NULL: none; only passes that a packet target needs look at it */
     const struct mlc_feature_binding *binding; /* packet targets: where the inputs come from */
+    mlc_origin origin; /* set by the pass `quantize` */
     const struct mlc_actions *actions; /* set by the pass `decide` of packet targets, for code generation */
 } mlc_pass_context;
 
@@ -41,14 +51,27 @@ mlc_graph *mlc_pass_run(const mlc_pass *pass, mlc_graph *g, mlc_pass_context *co
 /* "q15.16": integer and fraction bits, sign apart, 31 in all at most. */
 bool mlc_input_format_parse(const char *text, int *integer, int *fraction);
 
+/* Reads sample inputs (.npz with an array for each graph input, sample index
+ * first; .npy or .csv for a single input) for a SHAPED graph. Reports and
+ * returns false on anything that does not fit the model. */
+bool mlc_calibration_read(mlc_graph *g, const char *path, const mlc_calibration **out);
+
 /* --- evaluation --- */
 
 /* The real-valued model on a SHAPED graph. inputs[k] matches g->inputs[k]; the
  * result has one tensor per value, indexed by id (constants included). */
 const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
 
+/* The same without rounding the results of nodes to their dtypes: what certified
+ * bounds are about. */
+const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
+
 /* The reference evaluator of INTEGER graphs: one int64 array per value, by id.
  * inputs[k] holds the elements of g->inputs[k], inside their intervals. */
 const int64_t **mlc_eval_int(const mlc_graph *g, const int64_t *const *inputs, mlc_arena *arena);
+
+/* A sample of the model as the integer graph takes it: rounded to the format of
+ * input `v`, limited to its interval, NaN as 0. *outside counts limited elements. */
+const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample, int64_t *outside);
 
 #endif

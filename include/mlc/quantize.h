@@ -17,6 +17,13 @@
  */
 typedef enum mlc_precision { MLC_PRECISION_32, MLC_PRECISION_16, MLC_PRECISION_8, MLC_PRECISION_AUTO } mlc_precision;
 
+/* A value that `quantize` limits where the real-valued model does not.
+ * The certified bounds hold for every sample on which `limited` equals `full`. */
+typedef struct mlc_saturation {
+    const char *origin; /* the node of the model, "name (Op)" */
+    const mlc_value *full, *limited; /* INTEGER values of one shape and scale */
+} mlc_saturation;
+
 struct mlc_quant {
     mlc_graph *from; /* SHAPED */
     mlc_graph *to;   /* INTEGER, being built */
@@ -27,6 +34,8 @@ struct mlc_quant {
     /* Observed range of each value of `from` on the calibration data, by id; NULL without data. */
     const double *seen_lo, *seen_hi;
     mlc_precision precision;
+    mlc_saturation *saturation;
+    int n_saturations, cap_saturations;
 };
 
 /* The integer value of a shaped value. Constants are converted when asked for:
@@ -56,6 +65,8 @@ mlc_value *mlc_q_rescale(mlc_quant *q, mlc_value *v, double scale);
 mlc_value *mlc_q_narrow(mlc_quant *q, mlc_value *v, int bits);
 /* min(max(v, lo), hi) with real bounds rounded outwards to the scale of v. */
 mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi);
+/* The same where the real-valued model has no such limit: noted for reports. */
+mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi);
 /* Narrows to the working precision: 31 bits, more where the range is so wide that
  * they would be coarser than 2^-17. Every builder that multiplies ends with it. */
 mlc_value *mlc_q_settle(mlc_quant *q, mlc_value *v);

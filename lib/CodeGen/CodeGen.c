@@ -77,12 +77,13 @@ static bool is_root(LLVMValueRef g) {
     return section && *section;
 }
 
-/* Maps that only constant-false code refers to. */
-static void drop_unused_maps(mlc_codegen *cg) {
+/* Maps and variables that only constant-false code refers to. */
+static void drop_unused(mlc_codegen *cg) {
     for (LLVMValueRef g = LLVMGetFirstGlobal(cg->module), next; g; g = next) {
         next = LLVMGetNextGlobal(g);
         const char *section = LLVMGetSection(g);
-        if (section && strcmp(section, ".maps") == 0 && !LLVMGetFirstUse(g)) LLVMDeleteGlobal(g);
+        bool map = section && strcmp(section, ".maps") == 0, variable = !is_root(g) && !LLVMIsGlobalConstant(g);
+        if ((map || variable) && !LLVMGetFirstUse(g)) LLVMDeleteGlobal(g);
     }
 }
 
@@ -160,7 +161,7 @@ static bool build_bpf(mlc_codegen *cg) {
     if (!add_glue(cg) || !link_entry(cg)) return false;
     internalize(cg, true);
     if (!check_module(cg) || !mlc_llvm_passes(cg, cg->module, cg->machine, "default<O2>")) return false;
-    drop_unused_maps(cg);
+    drop_unused(cg);
     if (!add_model(cg)) return false;
     internalize(cg, false);
     return true;

@@ -19,9 +19,10 @@ static void initialize(void) {
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
     /* The order of the IR is chosen so that few values are alive at a time; the
-     * default scheduler reorders for latency and spills beyond BPF's stack. */
-    const char *const flags[] = {"mlc", "-pre-RA-sched=source"};
-    LLVMParseCommandLineOptions(2, flags, NULL);
+     * default scheduler reorders for latency and spills beyond BPF's stack. The
+     * machine schedulers (x86) take quadratic time on long straight-line code. */
+    const char *const flags[] = {"mlc", "-pre-RA-sched=source", "-enable-misched=false", "-enable-post-misched=false"};
+    LLVMParseCommandLineOptions(sizeof flags / sizeof flags[0], flags, NULL);
 }
 
 static void on_diagnostic(LLVMDiagnosticInfoRef info, void *user) {

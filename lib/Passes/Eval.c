@@ -1,14 +1,19 @@
 /* The two evaluators: real-valued on SHAPED graphs, reference on INTEGER graphs. */
 #include "Passes.h"
 
-#include <assert.h>
+#include <math.h>
 #include <string.h>
 
-const mlc_tensor **mlc_eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in) {
+static mlc_tensor **eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in) {
     mlc_tensor **out = MLC_NEW_ARRAY(arena, node->n_out + 1, mlc_tensor *);
     for (int k = 0; k < node->n_out; k++)
         if (node->out[k]) out[k] = mlc_tensor_create(arena, node->out[k]->dtype, &node->out[k]->shape);
     node->op->eval(node, in, out);
+    return out;
+}
+
+const mlc_tensor **mlc_eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in) {
+    mlc_tensor **out = eval_node(arena, node, in);
     for (int k = 0; k < node->n_out; k++) {
         if (!out[k] || !mlc_dtype_is_float(out[k]->dtype) || out[k]->dtype == MLC_DOUBLE) continue;
         int64_t n = mlc_shape_elements(&out[k]->shape);
@@ -17,18 +22,40 @@ const mlc_tensor **mlc_eval_node(mlc_arena *arena, const mlc_node *node, const m
     return (const mlc_tensor **)out;
 }
 
-const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena) {
+static const mlc_tensor **eval_graph(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena,
+                                     bool rounded) {
     const mlc_tensor **value = MLC_NEW_ARRAY(arena, g->n_values + 1, const mlc_tensor *);
     for (int i = 0; i < g->n_values; i++) value[i] = g->values[i]->constant;
     for (int k = 0; k < g->n_inputs; k++) value[g->inputs[k]->id] = inputs[k];
     MLC_FOR_NODES(g, node) {
         const mlc_tensor **in = MLC_NEW_ARRAY(arena, node->n_in + 1, const mlc_tensor *);
         for (int k = 0; k < node->n_in; k++) in[k] = node->in[k] ? value[node->in[k]->id] : NULL;
-        const mlc_tensor **out = mlc_eval_node(arena, node, in);
+        const mlc_tensor **out =
+            rounded ? mlc_eval_node(arena, node, in) : (const mlc_tensor **)eval_node(arena, node, in);
         for (int k = 0; k < node->n_out; k++)
             if (node->out[k]) value[node->out[k]->id] = out[k];
     }
     return value;
+}
+
+const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena) {
+    return eval_graph(g, inputs, arena, true);
+}
+
+const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena) {
+    return eval_graph(g, inputs, arena, false);
+}
+
+const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample, int64_t *outside) {
+    int64_t n = mlc_shape_elements(&v->shape), *out = MLC_NEW_ARRAY(arena, n + 1, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        double x = rint(mlc_tensor_real(sample, i) / v->scale) + (double)v->zero;
+        if (isnan(x)) x = (double)v->zero;
+        double lo = (double)v->lo[i], hi = (double)v->hi[i];
+        out[i] = x <= lo ? v->lo[i] : x >= hi ? v->hi[i] : (int64_t)x;
+        if (outside && (x < lo || x > hi)) ++*outside;
+    }
+    return out;
 }
 
 const int64_t **mlc_eval_int(const mlc_graph *g, const int64_t *const *inputs, mlc_arena *arena) {

@@ -163,7 +163,7 @@ static bool saturate(mlc_quant *q, const mlc_value *v) {
     if (!integer || integer->constant || !mlc_dtype_is_float(v->dtype) || !isfinite(seen)) return true;
     double limit = fmax(seen, 1e-6) * SATURATION_MARGIN;
     if ((double)mlc_q_magnitude(integer) * integer->scale < limit * SATURATION_GAIN) return true;
-    return mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_clamp(q, integer, -limit, limit)));
+    return mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_saturate(q, integer, -limit, limit)));
 }
 
 static bool rewrite_nodes(mlc_quant *q) {
@@ -245,5 +245,7 @@ mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
     if (!format) format = mlc_graph_property(g, "mlc.input_format");
     if (!make_inputs(&q, context->binding, format) || !rewrite_nodes(&q) || !make_outputs(&q)) return NULL;
     mlc_graph_sweep(q.to);
+    context->origin = (mlc_origin){.graph = g, .integer = q.map, .saturation = q.saturation,
+                                   .n_saturations = q.n_saturations};
     return q.to;
 }

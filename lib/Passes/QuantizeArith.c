@@ -176,3 +176,18 @@ mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
     }
     return v;
 }
+
+mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi) {
+    mlc_value *limited = mlc_q_clamp(q, v, lo, hi);
+    if (!limited || limited == v) return limited;
+    if (q->n_saturations == q->cap_saturations) {
+        int cap = q->cap_saturations ? 2 * q->cap_saturations : 16;
+        mlc_saturation *grown = MLC_NEW_ARRAY(q->arena, cap, mlc_saturation);
+        if (q->n_saturations) memcpy(grown, q->saturation, (size_t)q->n_saturations * sizeof *grown);
+        q->saturation = grown;
+        q->cap_saturations = cap;
+    }
+    q->saturation[q->n_saturations++] =
+        (mlc_saturation){.origin = limited->producer ? limited->producer->origin : NULL, .full = v, .limited = limited};
+    return limited;
+}

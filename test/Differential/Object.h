@@ -154,7 +154,7 @@ static inline bool object_run_kernel(const object *o, const uint8_t *in, uint8_t
     struct bpf_map *inputs = bpf ? bpf_object__find_map_by_name(bpf, "mlc_in") : NULL;
     struct bpf_map *outputs = bpf ? bpf_object__find_map_by_name(bpf, "mlc_out") : NULL;
     bool ok = inputs && outputs && !bpf_map__set_max_entries(inputs, n) &&
-              !bpf_map__set_max_entries(outputs, n) && !bpf_object__load(bpf);
+              !bpf_map__set_max_entries(outputs, n) && object_prepare(o, bpf, n) && !bpf_object__load(bpf);
     /* A model without inputs has a map all the same. */
     ok = ok && (o->in_size == 0 || object_fill(inputs, in, o->in_size, n)) && object_test_run(bpf, n);
     for (uint32_t i = 0; ok && i < n; i++)

@@ -28,6 +28,9 @@ enum {
     OPT_DIRECTORY,
     OPT_LIST_INT_OPS,
     OPT_EMIT,
+    OPT_CERTIFY,
+    OPT_CALIBRATE,
+    OPT_PRECISION,
 };
 
 const char *argp_program_version;
@@ -46,6 +49,9 @@ static const struct argp_option argp_options[] = {
     {"directory", OPT_DIRECTORY, "DIR", 0, "where --count writes them: DIR/OP.SEED.graph", 0},
     {"seed", OPT_SEED, "N", 0, "of --generate and --samples", 0},
     {"list-int-ops", OPT_LIST_INT_OPS, NULL, 0, "the ops that --generate knows", 0},
+    {"certify", OPT_CERTIFY, "N", 0, "check the certified error bounds of a model on N inputs", 0},
+    {"calibrate", OPT_CALIBRATE, "FILE", 0, "of --certify, as of mlc", 0},
+    {"precision", OPT_PRECISION, "BITS", 0, "of --certify, as of mlc", 0},
     {"emit", OPT_EMIT, "KIND", 0, "graph (default), dot or none", 0},
     {0},
 };
@@ -103,6 +109,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state) {
     case OPT_SEED:
         a->seed = parse_seed(state, arg);
         break;
+    case OPT_CERTIFY:
+        a->certify = parse_count(state, arg, 1 << 30);
+        break;
+    case OPT_CALIBRATE:
+        a->calibrate = arg;
+        break;
+    case OPT_PRECISION:
+        a->precision = arg;
+        break;
     case OPT_EMIT:
         a->emit = arg;
         break;
@@ -159,6 +174,8 @@ static bool run(mlc_arena *arena, mlc_diag *diag, const opt_arguments *a) {
         if (!(g = mlc_pass_run(pass, g, &context)))
             return false;
     }
+    if (a->certify)
+        return opt_certify(g, a);
     if (a->samples)
         return opt_write_samples(g, a);
     if (a->eval)

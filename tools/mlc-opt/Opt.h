@@ -6,8 +6,8 @@
 enum { MAX_PASSES = 32 };
 
 typedef struct opt_arguments {
-    const char *input, *pass[MAX_PASSES], *eval, *outputs, *generate, *directory, *emit;
-    int n_passes, samples, nodes, count;
+    const char *input, *pass[MAX_PASSES], *eval, *outputs, *generate, *directory, *emit, *calibrate, *precision;
+    int n_passes, samples, nodes, count, certify;
     bool list_int_ops;
     uint64_t seed;
 } opt_arguments;
@@ -22,5 +22,8 @@ void opt_list_int_ops(void);
 bool opt_write_samples(mlc_graph *g, const opt_arguments *a);
 /* Outputs for the samples of an .npz, sample index first. */
 bool opt_evaluate(mlc_graph *g, const opt_arguments *a);
+/* Runs the pipeline on an IMPORTED graph and compares its evaluators on --certify
+ * inputs. Reports results outside their bounds. */
+bool opt_certify(mlc_graph *g, const opt_arguments *a);
 
 #endif

@@ -4,7 +4,6 @@
  */
 #include "Backend.h"
 #include "Compare.h"
-#include "Packets.h"
 #include "Samples.h"
 
 #include <argp.h>
@@ -14,7 +13,7 @@
 #include <string.h>
 
 typedef struct eval_options {
-    const char *path, *inputs, *outputs, *reference, *program;
+    const char *path, *inputs, *outputs, *reference;
     bool host, raw, raw_inputs, json, limited;
     double max_error, threshold;
 } eval_options;
@@ -90,20 +89,17 @@ static bool write_results(mlc_run *run, const char *path, const mlc_binding *out
     return mlc_npz_write(run->arena, &run->diag, path, arrays, n);
 }
 
-/* Writes, compares and reports. `verdicts` is NULL unless the samples were packets. */
+/* Writes, compares and reports. */
 static bool finish(mlc_run *run, const eval_options *o, const mlc_binding *outputs, int n,
-                   mlc_tensor **results, int64_t samples, json_t *verdicts) {
+                   mlc_tensor **results, int64_t samples) {
     if (o->outputs && !write_results(run, o->outputs, outputs, n, results))
         return false;
     json_t *list = mlc_keep_json(run, json_array());
     bool ok = !o->reference || compare(run, o, outputs, n, results, list);
     if (!o->json)
         return ok;
-    json_t *j = json_pack("{s:s,s:s,s:I,s:O}", "file", mlc_escape(o->path), "backend",
-                          o->host ? "host" : "kernel", "samples", (json_int_t)samples, "compared", list);
-    if (verdicts)
-        json_object_set(j, "verdicts", verdicts);
-    mlc_print_json(j);
+    mlc_print_json(json_pack("{s:s,s:s,s:I,s:O}", "file", mlc_escape(o->path), "backend",
+                             o->host ? "host" : "kernel", "samples", (json_int_t)samples, "compared", list));
     return ok;
 }
 
@@ -122,50 +118,18 @@ static bool eval_samples(mlc_run *run, const eval_options *o, const mlc_manifest
     if (!evaluate_on(run, o, &samples, results))
         return false;
     mlc_samples_report(run, &samples);
-    return finish(run, o, m->outputs, m->n_outputs, results, samples.n, NULL);
-}
-
-/* A packet program's only output is its verdict. */
-static bool eval_packets(mlc_run *run, const eval_options *o) {
-    static mlc_binding output = {.name = "verdict", .dtype = MLC_INT64, .elements = 1, .scale = 1};
-    mlc_object object;
-    mlc_packets packets;
-    if (o->host)
-        return mlc_error(&run->diag, "a capture runs in the kernel only");
-    if (!mlc_packets_read(run, o->inputs, &packets) || !mlc_object_open(run, o->path, &object))
-        return false;
-    mlc_tensor *verdicts = mlc_tensor_create(run->arena, MLC_INT64, &(mlc_shape){1, {packets.n}});
-    struct bpf_program *program = mlc_object_program(run, &object, BPF_PROG_TYPE_XDP, o->program);
-    bool ok = program != NULL;
-    if (ok) {
-        mlc_object_select(&object, program);
-        ok = mlc_object_load(run, &object);
-    }
-    for (int64_t i = 0; ok && i < packets.n; i++)
-        ok = mlc_packet_run(run, bpf_program__fd(program), &packets, i, &verdicts->i[i]);
-    mlc_object_close(&object);
-    if (!ok)
-        return false;
-    json_t *counts = mlc_keep_json(run, mlc_verdicts_json(verdicts->i, packets.n)), *count;
-    const char *name;
-    json_object_foreach(counts, name, count) {
-        if (!o->json)
-            printf("%-12s %10lld packets\n", name, (long long)json_integer_value(count));
-    }
-    return finish(run, o, &output, 1, &verdicts, packets.n, counts);
+    return finish(run, o, m->outputs, m->n_outputs, results, samples.n);
 }
 
 static bool eval(mlc_run *run, const eval_options *o) {
     mlc_manifest *manifest;
-    if (mlc_is_capture(o->inputs))
-        return eval_packets(run, o);
     if (!mlc_manifest_read(run, o->path, &manifest))
         return false;
     if (!manifest)
         return mlc_error(&run->diag, "%s: has no manifest: it was not made by mlc", mlc_escape(o->path));
     if (strcmp(manifest->target, "bpf-raw") && strcmp(manifest->target, "host"))
         return mlc_error(&run->diag,
-                         "%s: was made for %s, which takes packets (--inputs=F.pcap); "
+                         "%s: was made for %s, which takes packets (see mlc-run replay); "
                          "compile with --target=bpf-raw to evaluate tensors",
                          mlc_escape(o->path), mlc_escape(manifest->target));
     return eval_samples(run, o, manifest);
@@ -180,7 +144,6 @@ enum {
     KEY_THRESHOLD,
     KEY_RAW,
     KEY_RAW_INPUTS,
-    KEY_PROGRAM,
 };
 
 static void parse_backend(const char *arg, struct argp_state *state, eval_options *o) {
@@ -217,9 +180,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_RAW_INPUTS:
         o->raw_inputs = true;
         return 0;
-    case KEY_PROGRAM:
-        o->program = arg;
-        return 0;
     case MLC_KEY_JSON:
         o->json = true;
         return 0;
@@ -231,7 +191,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
             argp_error(state, "which object?");
         else if (!o->inputs)
             argp_error(state, "--inputs=FILE is missing");
-        else if (!o->outputs && !o->reference && !mlc_is_capture(o->inputs))
+        else if (!o->outputs && !o->reference)
             argp_error(state, "nothing to do: give --outputs=FILE, --reference=FILE or both");
         else if (o->limited && !o->reference)
             argp_error(state, "--max-error needs --reference=FILE");
@@ -244,14 +204,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 bool mlc_command_eval(mlc_run *run, int argc, char **argv) {
     static const struct argp_option options[] = {
         {"inputs", KEY_INPUTS, "FILE", 0,
-         "Samples: an .npz file with one array per input, the sample index first; or a "
-         "capture (.pcap) for a packet filter",
-         1},
-        {"outputs", KEY_OUTPUTS, "FILE", 0,
-         "Write one array per output to this .npz file; for a capture, 'verdict'", 1},
+         "Samples: an .npz file with one array per input, the sample index first", 1},
+        {"outputs", KEY_OUTPUTS, "FILE", 0, "Write one array per output to this .npz file", 1},
         {"backend", KEY_BACKEND, "kernel|host", 0, "Where to run (default: kernel)", 1},
-        {"program", KEY_PROGRAM, "NAME", 0, "With a capture: the XDP program, where the object has several",
-         1},
         {"raw", KEY_RAW, NULL, 0, "Write the model's integers (int64) instead of the values they stand for",
          2},
         {"raw-inputs", KEY_RAW_INPUTS, NULL, 0, "The input arrays hold the model's integers", 2},

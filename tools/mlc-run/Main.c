@@ -19,16 +19,17 @@ static const struct command {
     const char *name;
     mlc_command_fn *run;
 } commands[] = {
-    {"verify", mlc_command_verify}, {"eval", mlc_command_eval},     {"bench", mlc_command_bench},
-    {"attach", mlc_command_attach}, {"detach", mlc_command_detach}, {"list", mlc_command_list},
-    {"stats", mlc_command_stats},   {"swap", mlc_command_swap},
+    {"verify", mlc_command_verify}, {"eval", mlc_command_eval},     {"replay", mlc_command_replay},
+    {"bench", mlc_command_bench},   {"attach", mlc_command_attach}, {"detach", mlc_command_detach},
+    {"list", mlc_command_list},     {"stats", mlc_command_stats},   {"swap", mlc_command_swap},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static const char doc[] = "Run models that mlc compiled to eBPF.\v"
                           "Commands:\n"
                           "  verify OBJ      load every program through the kernel's verifier\n"
-                          "  eval OBJ        run the model on samples or packets and compare\n"
+                          "  eval OBJ        run the model on samples and compare\n"
+                          "  replay OBJ PCAP run a packet filter on a capture and compare\n"
                           "  bench OBJ       measure the time of one inference in the kernel\n"
                           "  attach OBJ      attach a packet filter to a network device\n"
                           "  detach NAME     take a packet filter off its device\n"

@@ -13,6 +13,7 @@ enum { MLC_MIN_PACKET = 14, MLC_MAX_PACKET = 3072 };
 typedef struct mlc_packets {
     const uint8_t **data;
     uint32_t *size; /* captured bytes, MLC_MIN_PACKET..MLC_MAX_PACKET */
+    uint64_t *time; /* ns */
     int64_t n;
 } mlc_packets;
 
@@ -27,6 +28,9 @@ bool mlc_packets_read(mlc_run *run, const char *path, mlc_packets *packets);
 
 /* The verdict of XDP program `fd` on packet `i`. */
 bool mlc_packet_run(mlc_run *run, int fd, const mlc_packets *packets, int64_t i, int64_t *verdict);
+
+/* "XDP_DROP", or "other" for what is no verdict. */
+const char *mlc_verdict_name(int64_t verdict);
 
 /* How often each verdict was given: {"XDP_DROP": 12, ...}; a new reference. */
 json_t *mlc_verdicts_json(const int64_t *verdicts, int64_t n);

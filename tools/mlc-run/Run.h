@@ -20,8 +20,8 @@ typedef struct mlc_run {
  */
 typedef bool mlc_command_fn(mlc_run *run, int argc, char **argv);
 
-mlc_command_fn mlc_command_verify, mlc_command_eval, mlc_command_bench, mlc_command_attach,
-    mlc_command_detach, mlc_command_list, mlc_command_stats, mlc_command_swap;
+mlc_command_fn mlc_command_verify, mlc_command_eval, mlc_command_replay, mlc_command_bench,
+    mlc_command_attach, mlc_command_detach, mlc_command_list, mlc_command_stats, mlc_command_swap;
 
 /* Key of the option --json in every command's argp table. */
 enum { MLC_KEY_JSON = 0x1000, MLC_KEY_FIRST };
