@@ -1,6 +1,7 @@
 /* The driver of a compilation: the pipeline as a list of calls. */
 #include "CodeGen/CodeGen.h"
 
+#include "Report/Report.h"
 #include "mlc/import.h"
 #include "mlc/pass.h"
 #include "mlc/version.h"
@@ -18,11 +19,13 @@ const char *mlc_version(void) {
 }
 
 void mlc_options_init(mlc_options *options) {
-    *options = (mlc_options){.target = "bpf-xdp", .opt_level = '2'};
+    *options = (mlc_options){.target = "bpf-xdp", .opt_level = '2', .max_accuracy_drop = -1};
 }
 
 void mlc_result_free(mlc_result *result) {
     free(result->data);
+    free(result->report);
+    free(result->table);
     *result = (mlc_result){0};
 }
 
@@ -109,7 +112,15 @@ static bool bind_features(mlc_graph *g, const mlc_options *options, mlc_feature_
     return ok && match_features(g, *binding);
 }
 
-static mlc_graph *run_passes(mlc_graph *g, mlc_pass_context *context, bool *stopped) {
+static bool read_calibration(mlc_graph *g, mlc_pass_context *context) {
+    const mlc_options *options = context->options;
+    mlc_calibration *data;
+    if (!mlc_calibration_read(g, options->calibrate, &data)) return false;
+    context->calibration = data;
+    return !options->labels || mlc_calibration_read_labels(g, options->labels, data);
+}
+
+static mlc_graph *run_passes(mlc_graph *g, mlc_pass_context *context, bool *stopped, mlc_report **report) {
     const mlc_options *options = context->options;
     *stopped = options->stop_after && strcmp(options->stop_after, "import") == 0;
     int n;
@@ -120,12 +131,13 @@ static mlc_graph *run_passes(mlc_graph *g, mlc_pass_context *context, bool *stop
         if (!g) return NULL;
         if (wants_print(options, passes[i].name)) fprintf(stderr, "%s", mlc_graph_print(g, g->arena));
         *stopped = options->stop_after && strcmp(options->stop_after, passes[i].name) == 0;
+        if (options->report && strcmp(passes[i].name, "quantize") == 0) *report = mlc_report_make(g, context);
         /* What comes from outside is prepared between the stages that need it. */
         if (strcmp(passes[i].name, "infer-shapes") == 0) {
             if (context->target->packet && !*stopped &&
                 !bind_features(g, options, (mlc_feature_binding **)&context->binding))
                 return NULL;
-            if (options->calibrate && !mlc_calibration_read(g, options->calibrate, &context->calibration)) return NULL;
+            if (options->calibrate && !read_calibration(g, context)) return NULL;
         }
     }
     return g;
@@ -146,6 +158,12 @@ static bool generate(mlc_graph *g, const mlc_pass_context *context, mlc_result *
     return mlc_codegen_run(cg, result);
 }
 
+static bool add_report(const mlc_report *report, mlc_arena *arena, mlc_diag *diag, mlc_result *result) {
+    result->report = strdup(mlc_report_json(report, &result->stats, arena));
+    result->table = strdup(mlc_report_table(report, &result->stats, arena));
+    return (result->report && result->table) || mlc_error(diag, "out of memory");
+}
+
 static bool compile(mlc_arena *arena, const mlc_options *options, mlc_diag *diag, mlc_result *result) {
     mlc_pass_context context = {.options = options};
     if (!check_options(options, diag, &context.target)) return false;
@@ -153,12 +171,13 @@ static bool compile(mlc_arena *arena, const mlc_options *options, mlc_diag *diag
     if (!g || !mlc_graph_verify(g)) return false;
     if (wants_print(options, "import")) fprintf(stderr, "%s", mlc_graph_print(g, arena));
     bool stopped;
-    g = run_passes(g, &context, &stopped);
+    mlc_report *report = NULL;
+    g = run_passes(g, &context, &stopped, &report);
     if (!g) return false;
     if (options->emit == MLC_EMIT_DOT) return text_result(diag, mlc_graph_dot(g, arena), result);
     if (stopped || options->emit == MLC_EMIT_GRAPH) return text_result(diag, mlc_graph_print(g, arena), result);
     if (g->stage != MLC_INTEGER) return mlc_error(diag, "the pipeline stopped before code generation");
-    return generate(g, &context, result);
+    return generate(g, &context, result) && (!report || add_report(report, arena, diag, result));
 }
 
 bool mlc_compile(const mlc_options *options, mlc_diag *diag, mlc_result *result) {

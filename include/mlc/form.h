@@ -27,6 +27,13 @@ typedef enum mlc_chain_kind {
     MLC_CHAIN_PAIR,   /* an element-wise node of two: prev of x at input `at`, other of y at `other_at` */
 } mlc_chain_kind;
 
+/* slope_x * x + slope_y * y + a constant, or slope_x * (x - zero_x) * (y - zero_y). */
+typedef struct mlc_pair {
+    enum { MLC_PAIR_OTHER, MLC_PAIR_SUM, MLC_PAIR_PRODUCT } kind;
+    double slope_x, slope_y;
+    int64_t zero_x, zero_y;
+} mlc_pair;
+
 typedef struct mlc_chain {
     mlc_chain_kind kind;
     int depth;     /* chains behind each other, from 1 */
@@ -37,23 +44,26 @@ typedef struct mlc_chain {
     const mlc_node *node;
     int at, other_at;
     const struct mlc_chain *prev, *other;
+    mlc_pair pair; /* PAIR: what the result is but for rounding and saturation */
     const mlc_tensor *const *constants; /* per input of `node`: one element, or NULL */
 } mlc_chain;
 
 /* Element i is chain[cls ? cls[i] : 0] of x.flat[i] (and y.flat[i]). */
 typedef struct mlc_form {
-    mlc_value *x, *y; /* exact integers, whatever their scale says; y NULL unless chains hold a PAIR */
+    /* Integers, whatever their scale says; an error of theirs is in units of that
+     * scale. y is NULL unless chains hold a PAIR. */
+    mlc_value *x, *y;
     int n_cls;
     const int *cls; /* NULL: all 0 */
     const mlc_chain *const *chain;
     bool quantized; /* x comes from quantized numbers, not from an input of the model */
+    int depth;      /* nodes that wait for being built, from 0 */
 } mlc_form;
 
 /* Largest number of classes and depth of chains: what is beyond has no form. */
 enum { MLC_FORM_CLASSES = 4096, MLC_FORM_DEPTH = 32 };
 
-/* The form of a shaped value: one that was set, or that of a value of integer
- * type whose integers are exact. NULL: none. */
+/* The form of a shaped value: one that was set, or that of a value of integer type. NULL: none. */
 const mlc_form *mlc_form_of(mlc_quant *q, const mlc_value *v);
 bool mlc_form_set(mlc_quant *q, const mlc_value *v, const mlc_form *form);
 
@@ -87,9 +97,15 @@ int *mlc_classes(mlc_arena *arena, const int64_t *keys, int64_t n, int width, in
  * one multiplier or one per class, else tables. What is returned equals the chains
  * for every x of the proven interval: monotone chains are checked on both sides of
  * every step, others at every x. NULL, without a report, where no such form is
- * found. x->err, if any, carries over as the number of steps within it.
+ * found. An error of x carries over as the number of steps within it.
  */
 mlc_value *mlc_q_step(mlc_quant *q, const mlc_form *f);
+/* The same for chains of two integers of at most 2^17 combinations, all of which are checked. */
+mlc_value *mlc_q_step_pair(mlc_quant *q, const mlc_form *f);
+
+/* x of n elements as a constant that broadcasts to `shape`, with as few elements
+ * as numbers that vary along one axis at most, or along all, need. */
+mlc_value *mlc_q_per_class(mlc_quant *q, const int64_t *x, const mlc_shape *shape);
 
 /* --- in lib/Ops --- */
 

@@ -34,6 +34,10 @@ typedef struct mlc_options {
     const char *calibrate;  /* .npz or .csv; NULL: none */
     const char *input_format; /* "qM.N" for float inputs; NULL: metadata or q15.16 */
     const char *precision;  /* "32", "16", "8", "auto"; NULL: "32" */
+    const char *labels;     /* of the samples of `calibrate`: "F.npz[:ARRAY]" or "F.csv"; NULL: none */
+    double max_error;         /* precision auto: of the outputs on the samples; 0: not asked for */
+    double max_accuracy_drop; /* precision auto: in percent, on the samples; negative: not asked for */
+    bool report;              /* fill in `report` and `table` of the result */
     mlc_emit emit;
     const char *stop_after;  /* pass name; the graph is the result */
     const char *const *print_after; /* pass names, "all" among them; ended by NULL; may be NULL */
@@ -53,6 +57,9 @@ typedef struct mlc_result {
     char *data; /* malloc'ed; free with mlc_result_free */
     size_t size;
     mlc_stats stats;
+    /* With mlc_options.report: JSON, and the same as a table. malloc'ed; NULL where
+     * the input was no model or the pipeline stopped early. */
+    char *report, *table;
 } mlc_result;
 
 void mlc_options_init(mlc_options *options);

@@ -10,6 +10,9 @@ typedef struct mlc_calibration {
     int n_samples;
     /* inputs[s][k]: sample s of graph input k, of its shape and dtype. */
     const mlc_tensor *const *const *inputs;
+    const int64_t *index;  /* of each sample in the file */
+    int64_t total;         /* samples in the file */
+    const int64_t *labels; /* of each sample, negative: none; NULL: no labels given */
 } mlc_calibration;
 
 /* What `quantize` leaves for reports: the model it started from, and which integer
@@ -19,6 +22,8 @@ typedef struct mlc_origin {
     mlc_value *const *integer;     /* by id of graph's values; NULL: none */
     const mlc_saturation *saturation;
     int n_saturations;
+    const struct mlc_dot *dots; /* precision of the dot products */
+    int n_dots;
 } mlc_origin;
 
 typedef struct mlc_pass_context {
@@ -54,7 +59,9 @@ bool mlc_input_format_parse(const char *text, int *integer, int *fraction);
 /* Reads sample inputs (.npz with an array for each graph input, sample index
  * first; .npy or .csv for a single input) for a SHAPED graph. Reports and
  * returns false on anything that does not fit the model. */
-bool mlc_calibration_read(mlc_graph *g, const char *path, const mlc_calibration **out);
+bool mlc_calibration_read(mlc_graph *g, const char *path, mlc_calibration **out);
+/* Adds the labels: "F.npz:ARRAY", "F.npz" (array "y", or the only one) or "F.csv". */
+bool mlc_calibration_read_labels(mlc_graph *g, const char *spec, mlc_calibration *c);
 
 /* --- evaluation --- */
 
@@ -63,7 +70,8 @@ bool mlc_calibration_read(mlc_graph *g, const char *path, const mlc_calibration 
 const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
 
 /* The same without rounding the results of nodes to their dtypes: what certified
- * bounds are about. */
+ * bounds are about. Models that quantize themselves are rounded all the same: there
+ * the float arithmetic is part of what they specify. */
 const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
 
 /* The reference evaluator of INTEGER graphs: one int64 array per value, by id.

@@ -15,8 +15,6 @@
  * Builders return NULL after reporting. Values made by builders have zero = 0
  * unless stated; only graph inputs and outputs may have another.
  */
-typedef enum mlc_precision { MLC_PRECISION_32, MLC_PRECISION_16, MLC_PRECISION_8, MLC_PRECISION_AUTO } mlc_precision;
-
 /* A value that `quantize` limits where the real-valued model does not.
  * The certified bounds hold for every sample on which `limited` equals `full`. */
 typedef struct mlc_saturation {
@@ -31,9 +29,15 @@ struct mlc_quant {
     mlc_diag *diag;
     const mlc_node *node; /* being rewritten; names and diagnostics come from it */
     mlc_value **map;      /* by id of `from`'s values; NULL: not bound yet */
+    const struct mlc_form **form; /* by id: exact form (form.h), NULL: none. A value may have both */
     /* Observed range of each value of `from` on the calibration data, by id; NULL without data. */
     const double *seen_lo, *seen_hi;
-    mlc_precision precision;
+    struct mlc_seen **seen, *seen_all;    /* the same for each element, and for all; NULL without data */
+    const struct mlc_seen **integer_seen; /* of the elements of values of `to`, by id */
+    int n_integer_seen;
+    const struct mlc_dot *dots; /* the precision of each dot product of the model */
+    int n_dots;
+    int dot_bits; /* of the dot products made of `node`: 8, 16 or 32 */
     mlc_saturation *saturation;
     int n_saturations, cap_saturations;
 };

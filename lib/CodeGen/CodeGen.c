@@ -3,8 +3,7 @@
  * the target's entry program linked in is optimized as ordinary code; then the
  * model, which gets its own short pass list, is linked to it.
  */
-#include "CodeGen.h"
-
+#include "Lowering.h"
 #include "mlc/bitcode.h"
 
 #include <linux/bpf.h>
@@ -87,12 +86,18 @@ static void drop_unused(mlc_codegen *cg) {
     }
 }
 
+/* Functions that the kernel verifies on their own are global to it. */
+static bool is_rolled_body(const char *name) {
+    return strncmp(name, MLC_ROLL_PREFIX, strlen(MLC_ROLL_PREFIX)) == 0;
+}
+
 /* Everything but programs, maps and the like is private to the object. */
 static void internalize(mlc_codegen *cg, bool keep_model) {
     for (LLVMValueRef f = LLVMGetFirstFunction(cg->module); f; f = LLVMGetNextFunction(f)) {
         size_t n;
         if (LLVMIsDeclaration(f) || is_root(f)) continue;
-        if (keep_model && strcmp(LLVMGetValueName2(f, &n), "mlc_model") == 0) continue;
+        const char *name = LLVMGetValueName2(f, &n);
+        if (is_rolled_body(name) || (keep_model && strcmp(name, "mlc_model") == 0)) continue;
         LLVMSetLinkage(f, LLVMInternalLinkage);
     }
     for (LLVMValueRef g = LLVMGetFirstGlobal(cg->module); g; g = LLVMGetNextGlobal(g)) {

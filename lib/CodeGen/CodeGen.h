@@ -37,6 +37,9 @@ typedef struct mlc_layout {
 mlc_storage mlc_storage_of(const mlc_value *v, bool prefer_wide_signed);
 const char *mlc_storage_name(mlc_storage s); /* "u8", "i64" */
 
+/* A convolution whose positions share one piece of code (pass `roll`). */
+bool mlc_is_rolled(const mlc_node *node);
+
 /* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
 bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout);
 
@@ -68,8 +71,12 @@ typedef struct mlc_debug {
 
 void mlc_debug_open(mlc_debug *d, LLVMModuleRef module, const char *listing);
 void mlc_debug_close(mlc_debug *d);
-/* Gives a function with pointer-to-bytes parameters its subprogram. */
+/* Gives a static function with pointer-to-bytes parameters its subprogram. */
 LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n, int line);
+/* The same for a global function `int f(struct *src, struct *dst, unsigned a, unsigned b)` whose
+ * structs have the given sizes: the kernel verifies it once, on its own, knowing
+ * only that. */
+LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size, int line);
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line);
 
 /* An ordinary BTF-defined map. Returns the global. */

@@ -7,6 +7,7 @@
 
 #include <llvm-c/IRReader.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Named in BTF; no such file exists. */
@@ -76,26 +77,54 @@ void mlc_debug_close(mlc_debug *d) {
     d->builder = NULL;
 }
 
-LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n, int line) {
+enum { MAX_PARAMS = 4 };
+
+/* types[0] is the result. */
+static LLVMMetadataRef subprogram(mlc_debug *d, LLVMValueRef fn, LLVMMetadataRef *types, const char *const *names, int n,
+                                  bool local, int line) {
     size_t length;
     const char *name = LLVMGetValueName2(fn, &length);
-    LLVMMetadataRef types[4] = {NULL};
-    LLVMMetadataRef bytes = LLVMDIBuilderCreatePointerType(d->builder, d->u8, 64, 0, 0, "", 0);
-    for (int i = 0; i < n; i++) types[i + 1] = bytes;
     LLVMMetadataRef type =
         LLVMDIBuilderCreateSubroutineType(d->builder, d->file, types, (unsigned)n + 1, LLVMDIFlagZero);
-    /* All end up static. BTF that says otherwise makes the verifier check the
-     * function on its own, with unknown arguments. */
-    const bool local = true;
     LLVMMetadataRef scope =
         LLVMDIBuilderCreateFunction(d->builder, d->file, name, length, name, length, d->file, (unsigned)line, type,
                                     local, true, (unsigned)line, LLVMDIFlagPrototyped, true);
     LLVMSetSubprogram(fn, scope);
     /* The kernel refuses a function whose parameters have no names. */
     for (int i = 0; i < n; i++)
-        LLVMDIBuilderCreateParameterVariable(d->builder, scope, params[i], strlen(params[i]), (unsigned)i + 1, d->file,
-                                             (unsigned)line, bytes, true, LLVMDIFlagZero);
+        LLVMDIBuilderCreateParameterVariable(d->builder, scope, names[i], strlen(names[i]), (unsigned)i + 1, d->file,
+                                             (unsigned)line, types[i + 1], true, LLVMDIFlagZero);
     return scope;
+}
+
+LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n, int line) {
+    LLVMMetadataRef types[MAX_PARAMS + 1] = {NULL};
+    LLVMMetadataRef bytes = LLVMDIBuilderCreatePointerType(d->builder, d->u8, 64, 0, 0, "", 0);
+    for (int i = 0; i < n; i++) types[i + 1] = bytes;
+    /* All end up static. BTF that says otherwise makes the verifier check the
+     * function on its own, with unknown arguments. */
+    return subprogram(d, fn, types, params, n, true, line);
+}
+
+/* Pointer to `struct mlc_bytes_N { unsigned char b[N]; }`. */
+static LLVMMetadataRef sized_pointer(mlc_debug *d, int64_t size) {
+    char name[48];
+    snprintf(name, sizeof name, "mlc_bytes_%lld", (long long)size);
+    uint64_t bits = (uint64_t)size * 8;
+    LLVMMetadataRef range = LLVMDIBuilderGetOrCreateSubrange(d->builder, 0, size);
+    LLVMMetadataRef array = LLVMDIBuilderCreateArrayType(d->builder, bits, 0, d->u8, &range, 1);
+    LLVMMetadataRef member = LLVMDIBuilderCreateMemberType(d->builder, d->file, "b", 1, d->file, 1, bits, 8, 0,
+                                                           LLVMDIFlagZero, array);
+    LLVMMetadataRef type = LLVMDIBuilderCreateStructType(d->builder, d->file, name, strlen(name), d->file, 1, bits, 8,
+                                                         LLVMDIFlagZero, NULL, &member, 1, 0, NULL, "", 0);
+    return LLVMDIBuilderCreatePointerType(d->builder, type, 64, 0, 0, "", 0);
+}
+
+LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size, int line) {
+    static const char *const names[] = {"src", "dst", "src_offset", "dst_offset"};
+    LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32, sized_pointer(d, src_size), sized_pointer(d, dst_size), d->u32,
+                                             d->u32};
+    return subprogram(d, fn, types, names, 4, false, line);
 }
 
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line) {

@@ -41,6 +41,10 @@ const char *mlc_storage_name(mlc_storage s) {
     }
 }
 
+bool mlc_is_rolled(const mlc_node *node) {
+    return node->op == mlc_iop("Conv") && mlc_attr_int(node, "roll", 0);
+}
+
 typedef struct planner {
     mlc_graph *g;
     mlc_arena *arena;
@@ -86,6 +90,7 @@ static void choose_stored(planner *p) {
         if (!is_gather(node) && (p->opt_level == '0' || reads[v->id] > 1 || (has_block[v->id] && !in_order[v->id])))
             p->stored[v->id] = true;
         if (depth[v->id] >= MAX_DEPTH) p->stored[v->id] = true;
+        if (mlc_is_rolled(node) && node->in[0]->producer) p->stored[node->in[0]->id] = true;
         for (int k = 0; k < node->n_in; k++) {
             mlc_value *x = node->in[k];
             int64_t r = node->op->reads ? node->op->reads(node, k) : 1;

@@ -24,8 +24,25 @@ struct mlc_lower {
 
     mlc_memo *memo; /* elements handed over by mlc_l_also in the current function */
     struct mlc_table_entry *tables;
-    int n_parts;
+    int n_parts, n_rolls;
+
+    /* In the body of a rolled convolution: the value read and the value written
+     * are reached through pointers to the position at hand. */
+    const mlc_value *roll_src, *roll_dst;
+    LLVMValueRef roll_src_base, roll_dst_base;
 };
+
+#define MLC_ROLL_PREFIX "mlc_roll_"
+
+/* Element i of a stored value, as the node at its root computes it; stores it. */
+void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i);
+/* The node whose order of computation counts for a stored value's node. */
+const mlc_node *mlc_lower_root(const mlc_lower *l, const mlc_node *node);
+int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node);
+void mlc_lower_attribute(mlc_lower *l, LLVMValueRef fn, const char *name);
+/* Emits a stored value by a loop over positions; false when that is not possible
+ * and nothing was emitted. */
+bool mlc_lower_rolled(mlc_lower *l, const mlc_node *node);
 
 LLVMTypeRef mlc_lower_int(mlc_lower *l, int width);
 

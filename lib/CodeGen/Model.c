@@ -42,9 +42,9 @@ static LLVMValueRef recall(mlc_lower *l, const mlc_value *v, int64_t i) {
     return NULL;
 }
 
-static LLVMValueRef address(mlc_lower *l, mlc_area area, int64_t offset) {
+static LLVMValueRef address(mlc_lower *l, LLVMValueRef base, int64_t offset) {
     LLVMValueRef at = mlc_l_const(l, offset);
-    return LLVMBuildGEP2(l->builder, l->i8, l->base[area], &at, 1, "");
+    return LLVMBuildGEP2(l->builder, l->i8, base, &at, 1, "");
 }
 
 /*
@@ -52,9 +52,9 @@ static LLVMValueRef address(mlc_lower *l, mlc_area area, int64_t offset) {
  * registers that BPF does not have, nor reorder loads ahead of their use; either
  * would spill beyond the 512 bytes of stack.
  */
-static LLVMValueRef load(mlc_lower *l, mlc_area area, int64_t offset, mlc_storage s) {
+static LLVMValueRef load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s) {
     LLVMTypeRef type = mlc_lower_int(l, s.width);
-    LLVMValueRef x = LLVMBuildLoad2(l->builder, type, address(l, area, offset), "");
+    LLVMValueRef x = LLVMBuildLoad2(l->builder, type, address(l, base, offset), "");
     LLVMSetVolatile(x, true);
     if (s.big_endian && s.width > 1) {
         const char *name = s.width == 2 ? "llvm.bswap.i16" : s.width == 4 ? "llvm.bswap.i32" : "llvm.bswap.i64";
@@ -66,10 +66,11 @@ static LLVMValueRef load(mlc_lower *l, mlc_area area, int64_t offset, mlc_storag
     return s.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "") : LLVMBuildZExt(l->builder, x, l->i64, "");
 }
 
-static void store(mlc_lower *l, const mlc_place *place, int64_t i, LLVMValueRef x) {
+static void store(mlc_lower *l, const mlc_value *v, int64_t i, LLVMValueRef x) {
+    const mlc_place *place = &l->cg->layout.place[v->id];
+    LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : l->base[place->area];
     if (place->storage.width < 8) x = LLVMBuildTrunc(l->builder, x, mlc_lower_int(l, place->storage.width), "");
-    LLVMValueRef s =
-        LLVMBuildStore(l->builder, x, address(l, place->area, place->offset + i * place->storage.width));
+    LLVMValueRef s = LLVMBuildStore(l->builder, x, address(l, base, place->offset + i * place->storage.width));
     LLVMSetVolatile(s, true);
 }
 
@@ -95,10 +96,12 @@ LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {
     if (place->features) {
         const mlc_feature *f = &place->features[i];
         mlc_storage s = {.width = (uint8_t)f->width, .is_signed = f->is_signed, .big_endian = f->big_endian};
-        return load(l, MLC_AREA_IN, feature_offset(&l->cg->layout, f), s);
+        return load(l, l->base[MLC_AREA_IN], feature_offset(&l->cg->layout, f), s);
     }
-    if (place->area != MLC_AREA_NONE)
-        return load(l, place->area, place->offset + i * place->storage.width, place->storage);
+    if (place->area != MLC_AREA_NONE) {
+        LLVMValueRef base = v == l->roll_src ? l->roll_src_base : l->base[place->area];
+        return load(l, base, place->offset + i * place->storage.width, place->storage);
+    }
     LLVMValueRef x = recall(l, v, i);
     return x ? x : compute(l, v->producer, i);
 }
@@ -164,7 +167,7 @@ static LLVMTypeRef model_type(mlc_lower *l) {
     return LLVMFunctionType(LLVMVoidTypeInContext(l->context), params, 3, false);
 }
 
-static void add_attribute(mlc_lower *l, LLVMValueRef fn, const char *name) {
+void mlc_lower_attribute(mlc_lower *l, LLVMValueRef fn, const char *name) {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
     LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
                             LLVMCreateEnumAttribute(l->context, kind, 0));
@@ -174,8 +177,8 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     static const char *const params[] = {"in", "out", "scratch"};
     LLVMValueRef fn = LLVMAddFunction(l->module, name, model_type(l));
     LLVMSetLinkage(fn, linkage);
-    add_attribute(l, fn, "noinline");
-    add_attribute(l, fn, "nounwind");
+    mlc_lower_attribute(l, fn, "noinline");
+    mlc_lower_attribute(l, fn, "nounwind");
     l->function = fn;
     l->scope = mlc_debug_function(l->debug, fn, params, 3, 1);
     for (unsigned k = 0; k < 3; k++) l->base[MLC_AREA_IN + k] = LLVMGetParam(fn, k);
@@ -185,14 +188,25 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     return fn;
 }
 
-static int64_t element_cost(const mlc_lower *l, const mlc_node *node, int depth) {
+static int64_t cost_to(const mlc_lower *l, const mlc_node *node, int depth) {
     int64_t cost = node->op->cost ? node->op->cost(node) : 4;
     for (int k = 0; k < node->n_in; k++) {
         const mlc_value *x = node->in[k];
         if (x->producer && l->cg->layout.place[x->id].area == MLC_AREA_NONE && depth < 64)
-            cost += element_cost(l, x->producer, depth + 1);
+            cost += cost_to(l, x->producer, depth + 1);
     }
     return cost;
+}
+
+int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node) {
+    return cost_to(l, node, 0);
+}
+
+void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i) {
+    LLVMValueRef x = recall(l, node->out[0], i);
+    if (!x) x = compute(l, node, i);
+    mlc_debug_line(l->debug, l->builder, l->scope, node->line);
+    store(l, node->out[0], i, x);
 }
 
 /* Parts are numbered functions; mlc_model calls them in order. */
@@ -202,13 +216,13 @@ static void begin_part(mlc_lower *l) {
 
 /* The node whose order of computation counts: the one at the bottom of the chain
  * of element-wise nodes that are computed in place. */
-static const mlc_node *order_root(const mlc_lower *l, const mlc_node *node) {
+const mlc_node *mlc_lower_root(const mlc_lower *l, const mlc_node *node) {
     for (int k = 0; k < node->n_in && !node->op->block; k++) {
         const mlc_value *x = node->in[k];
         if (x->producer && l->cg->layout.place[x->id].area == MLC_AREA_NONE &&
             mlc_shape_elements(&x->shape) == mlc_shape_elements(&node->out[0]->shape) &&
             node->op != mlc_iop("Gather"))
-            return order_root(l, x->producer);
+            return mlc_lower_root(l, x->producer);
     }
     return node;
 }
@@ -218,10 +232,10 @@ static void emit_values(mlc_lower *l, int64_t budget) {
     int64_t used = 0;
     MLC_FOR_NODES(l->cg->graph, node) {
         mlc_value *v = node->out[0];
-        const mlc_place *place = &l->cg->layout.place[v->id];
-        if (place->area == MLC_AREA_NONE) continue;
-        int64_t n = mlc_shape_elements(&v->shape), cost = element_cost(l, node, 0);
-        const mlc_node *root = order_root(l, node);
+        if (l->cg->layout.place[v->id].area == MLC_AREA_NONE) continue;
+        const mlc_node *root = mlc_lower_root(l, node);
+        if (mlc_is_rolled(root) && mlc_lower_rolled(l, node)) continue;
+        int64_t n = mlc_shape_elements(&v->shape), cost = mlc_lower_cost(l, node);
         for (int64_t step = 0; step < n; step++) {
             int64_t i = root->op->order ? root->op->order(root, step) : step;
             if (used > budget && !l->memo) {
@@ -229,21 +243,21 @@ static void emit_values(mlc_lower *l, int64_t budget) {
                 begin_part(l);
                 used = 0;
             }
-            LLVMValueRef x = recall(l, v, i);
-            if (!x) x = compute(l, node, i);
-            mlc_debug_line(l->debug, l->builder, l->scope, node->line);
-            store(l, place, i, x);
+            mlc_lower_store_element(l, node, i);
             used += cost;
         }
     }
     LLVMBuildRetVoid(l->builder);
 }
 
+/* Of the code, not of its execution. */
 static int64_t total_cost(mlc_lower *l) {
     int64_t total = 0;
     MLC_FOR_NODES(l->cg->graph, node) {
         if (l->cg->layout.place[node->out[0]->id].area == MLC_AREA_NONE) continue;
-        total += element_cost(l, node, 0) * mlc_shape_elements(&node->out[0]->shape);
+        int64_t n = mlc_shape_elements(&node->out[0]->shape);
+        if (mlc_is_rolled(mlc_lower_root(l, node)) && n) n = node->out[0]->shape.dim[1];
+        total += mlc_lower_cost(l, node) * n;
     }
     return total;
 }

@@ -114,6 +114,8 @@ static bool quantize_sum(mlc_quant *q, const mlc_node *node, bool minus) {
             negated[i] = -c.x[i];
         addend = negated;
     }
+    if (v)
+        addend = mlc_q_mask(q, node, addend, c.n, v);
     return mlc_q_result(q, node, v ? mlc_q_add_real(q, v, addend, &c.shape) : NULL);
 }
 

@@ -90,10 +90,10 @@ static mlc_node *mul_generate(mlc_graph *g, mlc_rng *rng) {
 
 /* --- Max, Min --- */
 
-/* Where the intervals do not decide, lower takes the difference b - a. */
+/* Where the intervals do not decide, lower takes the difference, either way round. */
 static bool difference_fits(mlc_graph *g, mlc_node *node, int64_t i) {
     mlc_wide a = mlc_int_operand(node, 0, i), b = mlc_int_operand(node, 1, i), d = range_sub(b, a);
-    if (a.lo >= b.hi || b.lo >= a.hi || (mlc_int_fits(d.lo) && mlc_int_fits(d.hi)))
+    if (a.lo >= b.hi || b.lo >= a.hi || (mlc_int_fits(-d.lo) && mlc_int_fits(d.lo) && mlc_int_fits(d.hi)))
         return true;
     return mlc_int_overflow(g, node, i, "the difference of the operands", d);
 }

@@ -106,6 +106,22 @@ static int64_t source(const conv *c, int64_t index, int64_t k, int64_t tap) {
     return flat;
 }
 
+/* One piece of code for all positions needs one interval for all of them. */
+static void hull_of_positions(mlc_value *y, const conv *c) {
+    for (int64_t i = 0, n = mlc_int_elements(y); i < n; i += c->out_area) {
+        for (int64_t p = 1; p < c->out_area; p++) {
+            if (y->lo[i + p] < y->lo[i])
+                y->lo[i] = y->lo[i + p];
+            if (y->hi[i + p] > y->hi[i])
+                y->hi[i] = y->hi[i + p];
+        }
+        for (int64_t p = 1; p < c->out_area; p++) {
+            y->lo[i + p] = y->lo[i];
+            y->hi[i + p] = y->hi[i];
+        }
+    }
+}
+
 static bool conv_interval(mlc_graph *g, mlc_node *node) {
     const int64_t *w = node->in[1]->constant->i, *bias = node->in[2]->constant->i;
     conv c = describe(node);
@@ -127,6 +143,8 @@ static bool conv_interval(mlc_graph *g, mlc_node *node) {
         if (!mlc_int_bound(g, node, i, sum.total))
             return false;
     }
+    if (mlc_attr_int(node, "roll", 0))
+        hull_of_positions(node->out[0], &c);
     return true;
 }
 
@@ -262,6 +280,7 @@ MLC_OPS(IntConv,
                                           {"pads", MLC_ATTR_INTS},
                                           {"group", MLC_ATTR_INT},
                                           {"pad_value", MLC_ATTR_INT},
+                                          {"roll", MLC_ATTR_INT},
                                           {0}},
          .check = conv_check,
          .interval = conv_interval,

@@ -169,19 +169,6 @@ static mlc_value *spread(mlc_quant *q, const mlc_node *node, const normal *p, in
     return v ? mlc_q_gather(q, &v, 1, index, 0, shape) : NULL;
 }
 
-/* No element of a row exceeds sqrt(n) standard deviations, and no error exceeds the whole range. */
-static mlc_value *limited(mlc_quant *q, mlc_value *v, double most) {
-    mlc_value *r = mlc_q_clamp(q, v, -most, most);
-    if (!r || !r->err)
-        return r;
-    const int64_t n = mlc_shape_elements(&r->shape);
-    double *err = MLC_NEW_ARRAY(q->arena, n, double);
-    for (int64_t i = 0; i < n; i++)
-        err[i] = fmin(r->err[i], 2 * most + r->scale);
-    r->err = err;
-    return r;
-}
-
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     for (int k = 1; k < node->n_out; k++)
         if (node->out[k])
@@ -200,7 +187,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     variance = variance ? mlc_q_at_least(q, variance, p.epsilon) : NULL;
     mlc_value *deviation = variance ? mlc_q_sqrt(q, variance) : NULL;
     mlc_value *y = mlc_q_divide(q, x, deviation, sqrt(p.epsilon));
-    y = y ? limited(q, y, sqrt((double)p.n)) : NULL;
+    /* No element of a row exceeds sqrt(n) standard deviations. */
+    y = y ? mlc_q_within(q, y, sqrt((double)p.n)) : NULL;
     y = y ? mlc_q_reshape(q, y, &node->in[0]->shape) : NULL;
     mlc_value *scale = y ? spread(q, node, &p, SCALE) : NULL;
     y = scale ? mlc_q_mul(q, y, scale) : NULL;

@@ -143,22 +143,35 @@ static void eval_lp(const mlc_node *node, const mlc_tensor *const *in, mlc_tenso
     }
 }
 
+int64_t *mlc_pool_index(mlc_arena *arena, const mlc_node *node, int64_t *taps, int64_t **counts) {
+    mlc_window w;
+    window_of(node, &node->in[0]->shape, &w);
+    const int64_t n = mlc_shape_elements(&node->out[0]->shape);
+    int64_t *index = MLC_NEW_ARRAY(arena, n * w.taps, int64_t);
+    *counts = MLC_NEW_ARRAY(arena, n + 1, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        bool empty = true;
+        for (int64_t tap = 0; tap < w.taps; tap++)
+            empty = (index[i * w.taps + tap] = tap_index(node, &w, i, tap)) < 0 && empty;
+        if (empty)
+            return NULL;
+        (*counts)[i] = count(node, &w, i);
+    }
+    *taps = w.taps;
+    return index;
+}
+
 /* Reduces the windows of v, which has the shape of input 0. */
 static mlc_value *reduce_windows(mlc_quant *q, const mlc_node *node, const mlc_window *w, mlc_reduce kind,
                                  mlc_value *v) {
     if (!v)
         return NULL;
     const mlc_shape *shape = &node->out[0]->shape;
-    const int64_t n = mlc_shape_elements(shape);
-    int64_t *index = MLC_NEW_ARRAY(q->arena, n * w->taps, int64_t);
-    for (int64_t i = 0; i < n; i++) {
-        bool empty = true;
-        for (int64_t tap = 0; tap < w->taps; tap++)
-            empty = (index[i * w->taps + tap] = tap_index(node, w, i, tap)) < 0 && empty;
-        if (empty) {
-            mlc_error_at(q->diag, node, "a window lies entirely in the padding");
-            return NULL;
-        }
+    int64_t taps, *counts;
+    const int64_t *index = mlc_pool_index(q->arena, node, &taps, &counts);
+    if (!index) {
+        mlc_error_at(q->diag, node, "a window lies entirely in the padding");
+        return NULL;
     }
     return mlc_q_reduce(q, kind, v, index, w->taps, shape);
 }

@@ -1,4 +1,4 @@
-#include "Grid.h"
+#include "Form.h"
 #include "Spatial.h"
 #include "Whole.h"
 
@@ -72,46 +72,80 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
             }
 }
 
-/* The weights minus their zero points. */
-static const mlc_tensor *centered_weights(mlc_quant *q, const mlc_tensor *w, const mlc_value *zero) {
-    mlc_tensor *t = mlc_tensor_create(q->arena, MLC_FLOAT, &w->shape);
-    const int64_t n = mlc_shape_elements(&w->shape), row = n / w->shape.dim[0];
+/* The sums in int32, of weights and inputs minus their zero points. */
+static mlc_value *integer_sums(mlc_quant *q, const mlc_node *node, const mlc_window *window) {
+    const layout *l = layout_of(node);
+    const mlc_value *weights = node->in[l->w], *x_zero = mlc_input(node, l->x_zero),
+                    *w_zero = mlc_input(node, l->w_zero), *bias = l->bias >= 0 ? mlc_input(node, l->bias) : NULL;
+    const int64_t n = mlc_shape_elements(&weights->shape), N = weights->shape.dim[0], row = N ? n / N : 0;
+    int64_t *w = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), *addend = MLC_NEW_ARRAY(q->arena, N + 1, int64_t), padding = 0;
+    mlc_value *x = mlc_q_value(q, node->in[l->x]);
+    if (x_zero && x_zero->constant) {
+        padding = x_zero->constant->i[0];
+    } else if (x && x_zero) {
+        const mlc_shape scalar = {0};
+        mlc_value *zero = mlc_q_value(q, x_zero);
+        x = zero ? mlc_q_sub(q, x, mlc_q_reshape(q, zero, &scalar)) : NULL;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        w[i] = weights->constant->i[i] - mlc_grid_zero(w_zero ? w_zero->constant : NULL, i / row);
+        addend[i / row] -= padding * w[i];
+    }
+    for (int64_t o = 0; o < N && bias; o++)
+        addend[o] += bias->constant->i[o];
+    mlc_value *y = x ? mlc_q_integer_conv(q, x, padding, w, &weights->shape, addend, &window->geometry, &node->out[0]->shape)
+                     : NULL;
+    return y ? mlc_q_wrap(q, y, MLC_INT32) : NULL;
+}
+
+/* What the sums stand for, as eval computes it: one function for each scale. */
+static mlc_form *scaled(mlc_quant *q, const mlc_node *node, mlc_value *sum, const mlc_window *window) {
+    const layout *l = layout_of(node);
+    const mlc_value *y_zero = mlc_input(node, l->y_zero);
+    const int64_t n = mlc_shape_elements(&sum->shape), N = window->geometry.channels_out;
+    const bool many = mlc_shape_elements(&node->in[l->w_scale]->shape) > 1;
+    int *cls = MLC_NEW_ARRAY(q->arena, n + 1, int);
     for (int64_t i = 0; i < n; i++)
-        t->f[i] = (double)(w->i[i] - mlc_grid_zero(zero ? zero->constant : NULL, i / row));
-    return t;
+        cls[i] = many ? (int)(i / window->positions % N) : 0;
+    mlc_form *f = mlc_form_simple(q, sum, NULL);
+    f->cls = cls;
+    f->n_cls = many ? (int)N : 1;
+    if (N > MLC_FORM_CLASSES)
+        return NULL;
+    const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, f->n_cls, const mlc_chain *);
+    for (int c = 0; c < f->n_cls; c++) {
+        const double scale = mlc_f32(mlc_f32(node->in[l->x_scale]->constant->f[0] *
+                                             mlc_grid_scale(node->in[l->w_scale]->constant, c)) /
+                                     node->in[l->y_scale]->constant->f[0]);
+        chains[c] = mlc_chain_grid(q, mlc_chain_linear(q, 1, 0, 0, MLC_INT32), scale,
+                                   mlc_grid_zero(y_zero ? y_zero->constant : NULL, 0), node->out[0]->dtype);
+    }
+    f->chain = chains;
+    return f;
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     const layout *l = layout_of(node);
-    const mlc_value *weights = node->in[l->w], *x_zero = mlc_input(node, l->x_zero),
-                    *w_zero = mlc_input(node, l->w_zero),
+    const mlc_value *weights = node->in[l->w], *w_zero = mlc_input(node, l->w_zero),
                     *bias = l->bias >= 0 ? mlc_input(node, l->bias) : NULL;
     if (!weights->constant || (w_zero && !w_zero->constant) || (bias && !bias->constant))
         return mlc_error_at(q->diag, node, "a convolution needs constant weights and bias");
-    mlc_window w;
-    mlc_window_of(NULL, node, &node->in[l->x]->shape, &weights->shape, &w);
-    const int64_t batch = node->in[l->x]->shape.dim[0];
-    const mlc_shape shape = mlc_window_shape(&w, batch), scalar = {0};
-    mlc_value *x = mlc_q_value(q, node->in[l->x]);
-    if (x && x_zero) {
-        mlc_value *zero = mlc_q_value(q, x_zero);
-        zero = zero ? mlc_q_reshape(q, zero, &scalar) : NULL;
-        x = zero ? mlc_q_sub(q, x, zero) : NULL;
-    }
-    mlc_value *y = x ? mlc_q_window_convolve(q, &w, x, centered_weights(q, weights->constant, w_zero),
-                                             bias ? mlc_reals(q->arena, bias->constant) : NULL, batch)
-                     : NULL;
-    if (!y || l->x_scale < 0)
-        return mlc_q_result(q, node, y);
-
-    mlc_grid from, by, to;
-    if (!mlc_q_grid(q, node, l->x_scale, l->x_zero, &shape, 1, 0, &from) ||
-        !mlc_q_grid(q, node, l->w_scale, l->w_zero, &shape, 1, 0, &by) ||
-        !mlc_q_grid(q, node, l->y_scale, l->y_zero, &shape, 1, 0, &to))
+    if (node->in[l->x]->shape.dim[0] != 1)
+        return mlc_error_at(q->diag, node, "a quantized convolution of %lld images is not supported; batches must be of 1",
+                            (long long)node->in[l->x]->shape.dim[0]);
+    mlc_window window;
+    mlc_window_of(NULL, node, &node->in[l->x]->shape, &weights->shape, &window);
+    mlc_grid g;
+    if (l->x_scale >= 0 &&
+        (!mlc_q_grid(q, node, l->x_scale, l->x_zero, &node->out[0]->shape, 1, 0, &g) ||
+         !mlc_q_grid(q, node, l->w_scale, l->w_zero, &node->out[0]->shape, 1, 0, &g) ||
+         !mlc_q_grid(q, node, l->y_scale, l->y_zero, &node->out[0]->shape, 1, 0, &g)))
         return false;
-    y = mlc_q_scale_by(q, y, from.scale[0]);
-    y = y ? mlc_q_mul_real(q, y, by.scale, &by.shape) : NULL;
-    return mlc_q_result(q, node, mlc_q_to_grid(q, y, &to, node->out[0]->dtype));
+    mlc_value *sum = integer_sums(q, node, &window);
+    if (!sum || l->x_scale < 0)
+        return mlc_q_result(q, node, sum);
+    return mlc_form_bind_step(q, node->out[0], scaled(q, node, sum, &window)) ||
+           mlc_error_at(q->diag, node, "no exact integer form of the requantization was found");
 }
 
 #define ROW(NAME, LEAST, MOST, DOC)                                                         \

@@ -1,5 +1,4 @@
-#include "Grid.h"
-#include "Product.h"
+#include "Form.h"
 #include "Whole.h"
 
 /*
@@ -137,15 +136,91 @@ static mlc_value *centered_input(mlc_quant *q, const mlc_node *node, int k, int 
     return w ? mlc_q_sub(q, v, w) : NULL;
 }
 
-static mlc_value *integer_product(mlc_quant *q, const mlc_node *node, const mlc_product *p,
-                                  const mlc_shape *shape) {
+/* Constant b, one matrix for the whole batch: dot products with b - b_zero. Adds c where it is one
+ * number for each column, and says so. NULL, without a report: of another kind. */
+static mlc_value *constant_product(mlc_quant *q, const mlc_node *node, const mlc_product *p,
+                                   const mlc_shape *shape, bool *added) {
+    const layout *l = layout_of(node);
+    const mlc_value *b = node->in[l->b], *az = mlc_input(node, l->a_zero), *bz = mlc_input(node, l->b_zero);
+    const mlc_value *c = l->c >= 0 ? mlc_input(node, l->c) : NULL;
+    if (!b->constant || (bz && !bz->constant) || mlc_shape_elements(&p->b_batch) != 1 || p->K * p->N == 0 ||
+        (az && mlc_shape_elements(&az->shape) != 1))
+        return NULL;
+    *added = c && c->constant && (mlc_shape_elements(&c->shape) == 1 ||
+                                  (c->shape.dim[c->shape.rank - 1] == p->N && mlc_shape_elements(&c->shape) == p->N));
+    int64_t *w = MLC_NEW_ARRAY(q->arena, p->K * p->N, int64_t), *bias = MLC_NEW_ARRAY(q->arena, p->N, int64_t);
+    for (int64_t n = 0; n < p->N; n++) {
+        if (*added)
+            bias[n] = mlc_grid_zero(c->constant, n);
+        for (int64_t k = 0; k < p->K; k++) {
+            const int64_t x = b->constant->i[mlc_product_b(p, 0, k, n)];
+            w[n * p->K + k] = x - (bz ? mlc_grid_zero(bz->constant, n) : 0);
+            if (az && az->constant)
+                bias[n] -= az->constant->i[0] * w[n * p->K + k];
+        }
+    }
+    mlc_value *a = az && !az->constant ? centered_input(q, node, l->a, l->a_zero, 0) : mlc_q_value(q, node->in[l->a]);
+    a = a ? mlc_form_rows(q, p, a) : NULL;
+    return a ? mlc_q_integer_linear(q, a, w, bias, p->N, p->K, shape) : NULL;
+}
+
+/* The sums in int32. */
+static mlc_value *integer_product(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape) {
     const layout *l = layout_of(node);
     const int rank_a = node->in[l->a]->shape.rank, rank_b = node->in[l->b]->shape.rank;
-    mlc_value *a =
-        centered_input(q, node, l->a, l->a_zero, p->trans_a || rank_a < 2 ? rank_a - 1 : rank_a - 2);
-    mlc_value *b =
-        centered_input(q, node, l->b, l->b_zero, p->trans_b && rank_b > 1 ? rank_b - 2 : rank_b - 1);
-    return a && b ? mlc_q_integer_product(q, p, a, b, shape) : NULL;
+    bool added = false;
+    mlc_value *y = constant_product(q, node, p, shape, &added);
+    if (!y) {
+        added = false;
+        mlc_value *a = centered_input(q, node, l->a, l->a_zero, p->trans_a || rank_a < 2 ? rank_a - 1 : rank_a - 2);
+        mlc_value *b = centered_input(q, node, l->b, l->b_zero, p->trans_b && rank_b > 1 ? rank_b - 2 : rank_b - 1);
+        y = a && b ? mlc_q_integer_product(q, p, a, b, shape) : NULL;
+    }
+    if (y && !added && l->c >= 0 && mlc_input(node, l->c))
+        y = mlc_q_add(q, y, mlc_q_value(q, node->in[l->c]));
+    return y ? mlc_q_wrap(q, y, MLC_INT32) : NULL;
+}
+
+/* What the sums stand for, as eval computes it: one function for each pair of scales. */
+static mlc_form *scaled(mlc_quant *q, const mlc_node *node, const mlc_product *p, mlc_value *sum) {
+    const layout *l = layout_of(node);
+    const mlc_value *ys = l->y_scale >= 0 ? mlc_input(node, l->y_scale) : NULL;
+    const mlc_value *yz = l->y_zero >= 0 ? mlc_input(node, l->y_zero) : NULL;
+    const int64_t n = mlc_shape_elements(&sum->shape);
+    const bool many_a = mlc_shape_elements(&node->in[l->a_scale]->shape) > 1,
+               many_b = mlc_shape_elements(&node->in[l->b_scale]->shape) > 1;
+    int64_t *keys = MLC_NEW_ARRAY(q->arena, 2 * n + 1, int64_t), *first;
+    for (int64_t i = 0; i < n; i++) {
+        keys[2 * i] = many_a ? i / p->N % p->M : 0;
+        keys[2 * i + 1] = many_b ? i % p->N : 0;
+    }
+    mlc_form *f = mlc_form_simple(q, sum, NULL);
+    f->cls = mlc_classes(q->arena, keys, n, 2, &f->n_cls, &first);
+    if (!f->cls || n == 0)
+        return NULL;
+    const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, f->n_cls, const mlc_chain *);
+    for (int c = 0; c < f->n_cls; c++) {
+        const int64_t *key = keys + 2 * first[c];
+        double scale = mlc_f32(mlc_f32(alpha_of(node) * mlc_grid_scale(node->in[l->a_scale]->constant, key[0])) *
+                               mlc_grid_scale(node->in[l->b_scale]->constant, key[1]));
+        if (!ys)
+            chains[c] = mlc_chain_linear(q, scale, 0, 0, MLC_FLOAT);
+        else
+            chains[c] = mlc_chain_grid(q, mlc_chain_linear(q, 1, 0, 0, MLC_INT32), mlc_f32(scale / ys->constant->f[0]),
+                                       yz ? yz->constant->i[0] : 0, node->out[0]->dtype);
+    }
+    f->chain = chains;
+    f->quantized = true;
+    return f;
+}
+
+static bool constant_grids(mlc_quant *q, const mlc_node *node, const mlc_product *p) {
+    const layout *l = layout_of(node);
+    const mlc_shape rows = {2, {p->M, 1}}, columns = {1, {p->N}}, one = {0};
+    mlc_grid g;
+    return mlc_q_grid(q, node, l->a_scale, l->a_zero, &rows, 0, 0, &g) &&
+           mlc_q_grid(q, node, l->b_scale, l->b_zero, &columns, 0, 0, &g) &&
+           (!mlc_input(node, l->y_scale) || mlc_q_grid(q, node, l->y_scale, l->y_zero, &one, 0, 0, &g));
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node) {
@@ -153,28 +228,16 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     mlc_product p;
     mlc_shape shape;
     product_of(NULL, node, &p, &shape);
-    mlc_value *y = integer_product(q, node, &p, &shape);
-    if (y && l->c >= 0 && mlc_input(node, l->c)) {
-        mlc_value *c = mlc_q_value(q, node->in[l->c]);
-        y = c ? mlc_q_add(q, y, c) : NULL;
-    }
-    y = y ? mlc_q_wrap(q, y, MLC_INT32) : NULL;
-    if (!y || l->a_scale < 0)
-        return mlc_q_result(q, node, y);
-
-    const mlc_shape rows = {2, {p.M, 1}}, columns = {1, {p.N}};
-    mlc_grid a, b, result = {.shape = {0}, .scale = NULL};
-    const bool grids = mlc_q_grid(q, node, l->a_scale, l->a_zero, &rows, 0, 0, &a) &&
-                       mlc_q_grid(q, node, l->b_scale, l->b_zero, &columns, 0, 0, &b);
-    if (!grids ||
-        (mlc_input(node, l->y_scale) && !mlc_q_grid(q, node, l->y_scale, l->y_zero, &shape, 0, 0, &result)))
+    if (l->a_scale >= 0 && !constant_grids(q, node, &p))
         return false;
-    y = mlc_q_mul_real(q, y, a.scale, &a.shape);
-    y = y ? mlc_q_mul_real(q, y, b.scale, &b.shape) : NULL;
-    y = y && alpha_of(node) != 1 ? mlc_q_scale_by(q, y, alpha_of(node)) : y;
-    if (result.scale)
-        y = mlc_q_to_grid(q, y, &result, node->out[0]->dtype);
-    return mlc_q_result(q, node, y);
+    mlc_value *sum = integer_product(q, node, &p, &shape);
+    if (!sum || l->a_scale < 0)
+        return mlc_q_result(q, node, sum);
+    mlc_form *f = scaled(q, node, &p, sum);
+    if (f && !mlc_dtype_is_integer(node->out[0]->dtype))
+        return mlc_form_set(q, node->out[0], f);
+    return mlc_form_bind_step(q, node->out[0], f) ||
+           mlc_error_at(q->diag, node, "no exact integer form of the requantization was found");
 }
 
 #define ROW(DOMAIN, NAME, SINCE, LEAST, MOST, DOC, ...) \

@@ -1,4 +1,4 @@
-#include "Grid.h"
+#include "Form.h"
 
 #include <math.h>
 
@@ -75,11 +75,53 @@ static void eval_quantize(const mlc_node *node, const mlc_tensor *const *in, mlc
     }
 }
 
+/* The form of the quantized numbers: QuantizeLinear behind the form of its input. */
+static mlc_form *quantized_form(mlc_quant *q, const mlc_node *node, const mlc_grid *grid) {
+    const mlc_form *f = mlc_form_of(q, node->in[X]);
+    if (!f || f->depth >= MLC_FORM_DEPTH)
+        return NULL;
+    const mlc_shape *x = &node->in[X]->shape, one = {1, {1}};
+    const int64_t n = mlc_shape_elements(x);
+    int64_t *keys = MLC_NEW_ARRAY(q->arena, 2 * n + 1, int64_t), *first;
+    for (int64_t i = 0; i < n; i++) {
+        keys[2 * i] = f->cls ? f->cls[i] : 0;
+        keys[2 * i + 1] = mlc_shape_broadcast_index(&grid->shape, x, i);
+    }
+    mlc_form *r = MLC_NEW(q->arena, mlc_form);
+    *r = *f;
+    r->cls = mlc_classes(q->arena, keys, n, 2, &r->n_cls, &first);
+    if (!r->cls || n == 0)
+        return NULL;
+    const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, r->n_cls, const mlc_chain *);
+    for (int c = 0; c < r->n_cls; c++) {
+        const mlc_chain *prev = f->chain[keys[2 * first[c]]];
+        const int64_t k = keys[2 * first[c] + 1];
+        const mlc_tensor **constants = MLC_NEW_ARRAY(q->arena, node->n_in, const mlc_tensor *);
+        mlc_tensor *scale = mlc_tensor_create(q->arena, node->in[SCALE]->dtype, &one);
+        scale->f[0] = grid->scale[k];
+        constants[SCALE] = scale;
+        if (mlc_input(node, ZERO)) {
+            mlc_tensor *zero = mlc_tensor_create(q->arena, node->in[ZERO]->dtype, &one);
+            zero->i[0] = grid->zero ? grid->zero[k] : 0;
+            constants[ZERO] = zero;
+        }
+        mlc_chain *chain = MLC_NEW(q->arena, mlc_chain);
+        *chain = (mlc_chain){.kind = MLC_CHAIN_NODE, .depth = prev->depth + 1, .direction = prev->direction,
+                             .dtype = node->out[0]->dtype, .node = node, .at = X, .prev = prev,
+                             .constants = constants};
+        chains[c] = chain;
+    }
+    r->chain = chains;
+    return r;
+}
+
 static bool quantize_quantize(mlc_quant *q, const mlc_node *node) {
     const mlc_shape *x = &node->in[X]->shape;
     mlc_grid grid;
     if (!mlc_q_grid(q, node, SCALE, ZERO, x, axis_of(node, x), block_of(node), &grid))
         return false;
+    if (mlc_form_bind_step(q, node->out[0], quantized_form(q, node, &grid)))
+        return true;
     return mlc_q_result(q, node, mlc_q_to_grid(q, mlc_q_value(q, node->in[X]), &grid, node->out[0]->dtype));
 }
 
@@ -116,6 +158,35 @@ static bool quantize_dequantize(mlc_quant *q, const mlc_node *node) {
     if (!mlc_q_grid(q, node, SCALE, ZERO, x, axis_of(node, x), block_of(node), &grid))
         return false;
     return mlc_q_result(q, node, mlc_q_from_grid(q, mlc_q_value(q, node->in[X]), &grid));
+}
+
+bool mlc_form_dequantize(mlc_quant *q, const mlc_node *node) {
+    const mlc_shape *x = &node->in[X]->shape;
+    const mlc_form *f = mlc_form_of(q, node->in[X]);
+    const mlc_value *scale = node->in[SCALE], *zero = mlc_input(node, ZERO);
+    const int64_t n = mlc_shape_elements(x);
+    mlc_grid grid;
+    double unit;
+    int64_t offset, *first;
+    if (!f || !mlc_form_affine(f, &unit, &offset) || unit != 1 || offset != 0 || n == 0 || !scale->constant ||
+        (zero && !zero->constant) ||
+        !mlc_q_grid(q, node, SCALE, ZERO, x, axis_of(node, x), block_of(node), &grid))
+        return false;
+    int64_t *keys = MLC_NEW_ARRAY(q->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++)
+        keys[i] = mlc_shape_broadcast_index(&grid.shape, x, i);
+    mlc_form *r = MLC_NEW(q->arena, mlc_form);
+    *r = (mlc_form){.x = f->x, .quantized = true};
+    r->cls = mlc_classes(q->arena, keys, n, 1, &r->n_cls, &first);
+    if (!r->cls)
+        return false;
+    const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, r->n_cls, const mlc_chain *);
+    for (int c = 0; c < r->n_cls; c++) {
+        const int64_t k = keys[first[c]];
+        chains[c] = mlc_chain_linear(q, grid.scale[k], grid.zero ? grid.zero[k] : 0, 0, node->out[0]->dtype);
+    }
+    r->chain = chains;
+    return mlc_form_set(q, node->out[0], r);
 }
 
 #define ROW(DOMAIN, NAME, FUNCTION, SINCE, DOC, ...)                                                      \

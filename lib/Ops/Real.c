@@ -70,6 +70,18 @@ mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c) {
     return bounded(q, v, fmin(c, mlc_q_min_real(v)), c, c);
 }
 
+mlc_value *mlc_q_within(mlc_quant *q, mlc_value *v, double most) {
+    mlc_value *r = mlc_q_clamp(q, v, -most, most);
+    if (!r || !r->err)
+        return r;
+    const int64_t n = mlc_shape_elements(&r->shape);
+    double *err = MLC_NEW_ARRAY(q->arena, n, double);
+    for (int64_t i = 0; i < n; i++)
+        err[i] = fmin(r->err[i], 2 * most + r->scale);
+    r->err = err;
+    return r;
+}
+
 mlc_value *mlc_q_signs(mlc_quant *q, const mlc_value *v) {
     const int64_t n = mlc_shape_elements(&v->shape);
     int64_t *sign = MLC_NEW_ARRAY(q->arena, n, int64_t);

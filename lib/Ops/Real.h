@@ -26,6 +26,9 @@ mlc_value *mlc_q_shift_by(mlc_quant *q, mlc_value *v, double c);
 mlc_value *mlc_q_at_least(mlc_quant *q, mlc_value *v, double c);
 mlc_value *mlc_q_at_most(mlc_quant *q, mlc_value *v, double c);
 
+/* v, whose real values are known to lie in [-most, most]: clamped, and no error exceeds that range. */
+mlc_value *mlc_q_within(mlc_quant *q, mlc_value *v, double most);
+
 /* A lower bound of a value of the shaped graph, from its interval and from the model's structure. */
 double mlc_q_least(const mlc_quant *q, const mlc_value *v);
 
@@ -44,6 +47,18 @@ mlc_value *mlc_q_times_sign(mlc_quant *q, mlc_value *v, mlc_value *sign);
 /* Square root of a value that is never negative; negative parts of the interval
  * (an artefact of its error bound) count as 0. */
 mlc_value *mlc_q_sqrt(mlc_quant *q, mlc_value *v);
+
+/* Softmax of x along the axis of `view`. */
+mlc_value *mlc_q_softmax(mlc_quant *q, mlc_value *x, mlc_axis_view view);
+
+/*
+ * The n numbers x of a mask, a constant that `node` adds to `other` or puts in place of
+ * its elements. Where nothing but Softmax reads the result and the least of the numbers,
+ * -inf for one, puts elements out of sight of all others, as exp of the distance is 0, it
+ * is replaced by one near enough for fixed point. Otherwise x itself.
+ */
+const double *mlc_q_mask(mlc_quant *q, const mlc_node *node, const double *x, int64_t n,
+                         const mlc_value *other);
 
 /* The reals of a constant float or integer tensor; arena-allocated. */
 const double *mlc_reals(mlc_arena *arena, const mlc_tensor *t);

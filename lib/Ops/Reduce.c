@@ -40,7 +40,7 @@ static bool infer(mlc_graph *g, mlc_node *node) {
     return mlc_infer_set(g, node, 0, node->in[0]->dtype, &shape);
 }
 
-static mlc_groups groups_of(const mlc_node *node, const mlc_shape *from) {
+mlc_groups mlc_reduce_groups(const mlc_node *node, const mlc_shape *from) {
     int axes[MLC_MAX_RANK];
     int n = mlc_node_axes(node, axes_input(node), from->rank, axes);
     return mlc_group(from, axes, default_axes(node, from->rank, axes, n));
@@ -108,7 +108,7 @@ static int64_t reduce_int(kind k, const mlc_tensor *t, const mlc_groups *r, int6
 
 static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {
     kind k = kind_of(node);
-    mlc_groups r = groups_of(node, &in[0]->shape);
+    mlc_groups r = mlc_reduce_groups(node, &in[0]->shape);
     bool is_float = mlc_dtype_is_float(in[0]->dtype);
     for (int64_t o = 0; o < r.outer; o++) {
         int64_t start = mlc_group_start(&r, o);
@@ -184,7 +184,7 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     mlc_value *v = mlc_q_value(q, node->in[0]);
     if (!v)
         return false;
-    mlc_groups r = groups_of(node, &v->shape);
+    mlc_groups r = mlc_reduce_groups(node, &v->shape);
     const mlc_shape *shape = &node->out[0]->shape;
     if (!mlc_dtype_is_float(node->in[0]->dtype) && (k == MEAN || k == L2 || k == LOG_SUM || k == LOG_SUM_EXP))
         return mlc_error_at(q->diag, node, "'%s' is %s; this reduction needs a float input",

@@ -13,6 +13,9 @@ typedef struct mlc_groups {
     int64_t kept_stride[MLC_MAX_RANK], reduced_stride[MLC_MAX_RANK];
 } mlc_groups;
 
+/* The groups of a Reduce node, after infer has passed. */
+mlc_groups mlc_reduce_groups(const mlc_node *node, const mlc_shape *from);
+
 mlc_groups mlc_group(const mlc_shape *from, const int *axes, int n_axes);
 /* Flat index into the input of the first element of group o. */
 int64_t mlc_group_start(const mlc_groups *r, int64_t o);

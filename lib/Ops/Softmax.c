@@ -1,4 +1,5 @@
 #include "Grid.h"
+#include "Real.h"
 
 #include <math.h>
 
@@ -90,8 +91,8 @@ typedef struct rows {
     mlc_value *x;
 } rows;
 
-static bool rows_begin(mlc_quant *q, const mlc_node *node, mlc_value *x, rows *r) {
-    const mlc_axis_view v = r->view = rows_of(node, &node->in[0]->shape);
+static bool rows_begin(mlc_quant *q, mlc_axis_view v, mlc_value *x, rows *r) {
+    r->view = v;
     r->shape = (mlc_shape){3, {v.outer, v.n, v.inner}};
     r->reduced = (mlc_shape){3, {v.outer, 1, v.inner}};
     r->index = MLC_NEW_ARRAY(q->arena, v.outer * v.n * v.inner, int64_t);
@@ -130,13 +131,17 @@ static bool shifted(mlc_quant *q, const rows *r, mlc_value **difference, mlc_val
     return *sum != NULL;
 }
 
-static mlc_value *softmax(mlc_quant *q, const mlc_node *node, mlc_value *x) {
+mlc_value *mlc_q_softmax(mlc_quant *q, mlc_value *x, mlc_axis_view view) {
     rows r;
     mlc_value *difference, *powers, *sum;
-    if (!rows_begin(q, node, x, &r) || !shifted(q, &r, &difference, &powers, &sum))
+    if (!rows_begin(q, view, x, &r) || !shifted(q, &r, &difference, &powers, &sum))
         return NULL;
     mlc_value *y = mlc_q_div(q, powers, sum);
-    return y ? mlc_q_reshape(q, y, &node->in[0]->shape) : NULL;
+    return y ? mlc_q_reshape(q, y, &x->shape) : NULL;
+}
+
+static mlc_value *softmax(mlc_quant *q, const mlc_node *node, mlc_value *x) {
+    return mlc_q_softmax(q, x, rows_of(node, &node->in[0]->shape));
 }
 
 static bool quantize_softmax(mlc_quant *q, const mlc_node *node) {
@@ -188,7 +193,8 @@ static bool quantize_quantized(mlc_quant *q, const mlc_node *node) {
 static bool quantize_log_softmax(mlc_quant *q, const mlc_node *node) {
     rows r;
     mlc_value *difference, *powers, *sum;
-    if (!rows_begin(q, node, mlc_q_value(q, node->in[0]), &r) || !shifted(q, &r, &difference, &powers, &sum))
+    if (!rows_begin(q, rows_of(node, &node->in[0]->shape), mlc_q_value(q, node->in[0]), &r) ||
+        !shifted(q, &r, &difference, &powers, &sum))
         return false;
     mlc_value *log_sum = mlc_q_function(q, sum, logarithm_of, NULL, 1.01);
     return mlc_q_result(q, node, log_sum ? mlc_q_sub(q, difference, log_sum) : NULL);
@@ -196,7 +202,7 @@ static bool quantize_log_softmax(mlc_quant *q, const mlc_node *node) {
 
 static bool quantize_hardmax(mlc_quant *q, const mlc_node *node) {
     rows r;
-    if (!rows_begin(q, node, mlc_q_value(q, node->in[0]), &r))
+    if (!rows_begin(q, rows_of(node, &node->in[0]->shape), mlc_q_value(q, node->in[0]), &r))
         return false;
     mlc_value *best = reduce(q, &r, MLC_REDUCE_ARGMAX, r.x);
     int64_t *numbers = MLC_NEW_ARRAY(q->arena, r.view.n, int64_t);

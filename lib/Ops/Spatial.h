@@ -49,4 +49,11 @@ double mlc_window_convolve(const mlc_window *window, const mlc_tensor *x, double
 mlc_value *mlc_q_window_convolve(mlc_quant *q, const mlc_window *window, mlc_value *x, const mlc_tensor *w,
                                  const double *bias, int64_t batch);
 
+/*
+ * The windows of a pool (Pool.c), after infer has passed: `taps` flat input indices
+ * for each output, -1 for padding, and what a mean is divided by. NULL where a
+ * window lies entirely in the padding.
+ */
+int64_t *mlc_pool_index(mlc_arena *arena, const mlc_node *node, int64_t *taps, int64_t **counts);
+
 #endif

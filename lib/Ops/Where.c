@@ -1,6 +1,7 @@
 #include "Movement.h"
 
 #include "Elementwise.h"
+#include "Real.h"
 
 static bool infer_where(mlc_graph *g, mlc_node *node) {
     mlc_shape shape;
@@ -30,9 +31,19 @@ static void eval_where(const mlc_node *node, const mlc_tensor *const *in, mlc_te
     }
 }
 
+/* Operand k, which may be a mask for the other one. */
+static mlc_value *branch(mlc_quant *q, const mlc_node *node, int k) {
+    const mlc_value *v = node->in[k], *other = node->in[3 - k];
+    if (!v->constant || other->constant || !mlc_dtype_is_float(v->dtype))
+        return mlc_q_value(q, v);
+    mlc_value *rest = mlc_q_value(q, other);
+    const double *x = rest ? mlc_q_mask(q, node, v->constant->f, mlc_shape_elements(&v->shape), rest) : NULL;
+    enum { BITS = 31 };
+    return x ? mlc_q_real_constant(q, x, &v->shape, BITS) : NULL;
+}
+
 static bool quantize_where(mlc_quant *q, const mlc_node *node) {
-    mlc_value *c = mlc_q_value(q, node->in[0]), *a = mlc_q_value(q, node->in[1]),
-              *b = mlc_q_value(q, node->in[2]);
+    mlc_value *c = mlc_q_value(q, node->in[0]), *a = branch(q, node, 1), *b = branch(q, node, 2);
     mlc_value *v = c && a && b ? mlc_q_where(q, c, a, b) : NULL;
     return v && mlc_q_bind(q, node->out[0], v);
 }

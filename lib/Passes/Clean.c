@@ -39,6 +39,12 @@ static bool is_output(const mlc_graph *g, const mlc_value *v) {
 /* Looks back over a window: equal nodes come from one ONNX node or its neighbour. */
 enum { WINDOW = 32 };
 
+bool mlc_update_intervals(mlc_graph *g) {
+    MLC_FOR_NODES(g, node)
+        if (!node->op->interval(g, node)) return false;
+    return true;
+}
+
 mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
     (void)context;
     MLC_FOR_NODES_SAFE(g, node, following) {
@@ -49,5 +55,5 @@ mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
         mlc_graph_remove(g, node);
     }
     mlc_graph_sweep(g);
-    return g;
+    return mlc_update_intervals(g) ? g : NULL; /* x*x is tighter than x*y was */
 }

@@ -42,14 +42,23 @@ const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *in
     return eval_graph(g, inputs, arena, true);
 }
 
+static bool quantizes_itself(const mlc_graph *g) {
+    MLC_FOR_NODES(g, node)
+        if (strstr(node->op->name, "Quant") || strncmp(node->op->name, "QLinear", 7) == 0 ||
+            strcmp(node->op->name, "QGemm") == 0)
+            return true;
+    return false;
+}
+
 const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena) {
-    return eval_graph(g, inputs, arena, false);
+    return eval_graph(g, inputs, arena, quantizes_itself(g));
 }
 
 const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample, int64_t *outside) {
     int64_t n = mlc_shape_elements(&v->shape), *out = MLC_NEW_ARRAY(arena, n + 1, int64_t);
     for (int64_t i = 0; i < n; i++) {
-        double x = rint(mlc_tensor_real(sample, i) / v->scale) + (double)v->zero;
+        double real = mlc_dtype_round(v->model_dtype, mlc_tensor_real(sample, i));
+        double x = rint(mlc_dtype_round(v->model_dtype, real / v->scale)) + (double)v->zero;
         if (isnan(x)) x = (double)v->zero;
         double lo = (double)v->lo[i], hi = (double)v->hi[i];
         out[i] = x <= lo ? v->lo[i] : x >= hi ? v->hi[i] : (int64_t)x;

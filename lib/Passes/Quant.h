@@ -29,5 +29,28 @@ mlc_value *mlc_q_binary(mlc_quant *q, const char *op, mlc_value *a, mlc_value *b
 /* v shifted left by `bits`: the same numbers at a finer scale, exactly. */
 mlc_value *mlc_q_shift_left(mlc_quant *q, mlc_value *v, int bits);
 mlc_value *mlc_q_shift_right(mlc_quant *q, mlc_value *v, int bits);
+/* mlc_q_saturate with integer bounds. */
+mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi);
+/* Attributes of the integer op Conv: strides, dilations, pads, group. */
+enum { MLC_CONV_ATTRS = 4 };
+mlc_attr *mlc_q_conv_attrs(mlc_quant *q, const mlc_conv_geometry *c);
+/* saturate(half-even(float(x / scale)) + zero) to [lo, hi]. */
+typedef struct mlc_input_grid {
+    double scale;
+    int64_t zero, lo, hi;
+} mlc_input_grid;
+/* The grid to which all readers of a float input quantize it; false: there is no such one. */
+bool mlc_find_input_grid(const mlc_graph *graph, const mlc_value *input, mlc_input_grid *g);
+/* Whether the model quantizes anything by itself. */
+bool mlc_quantizes(const mlc_graph *graph);
+
+/* Calls the node's quantize at its precision and limits the results to the margin
+ * around what was seen. False, perhaps without a report, where that fails. */
+bool mlc_q_rewrite(mlc_quant *q, const mlc_node *node);
+
+/* Whether constants differ so much in size that mlc_q_mul_unequal is in place. */
+bool mlc_q_unequal(const double *c, int64_t n);
+/* v * c with a scale of its own for each constant. */
+mlc_value *mlc_q_mul_unequal(mlc_quant *q, mlc_value *v, const double *c, const mlc_shape *shape);
 
 #endif

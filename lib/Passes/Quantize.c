@@ -9,8 +9,10 @@
  */
 #include "Passes.h"
 
+#include "Precision.h"
 #include "Quant.h"
 #include "mlc/features.h"
+#include "mlc/form.h"
 #include "mlc/mlc.h"
 
 #include <math.h>
@@ -32,34 +34,6 @@ static void *cannot(mlc_diag *diag, const mlc_node *node) {
     mlc_error_at(diag, node, "cannot be lowered to integers yet");
     mlc_note(diag, "`mlc --list-ops` shows what can");
     return NULL;
-}
-
-/* Smallest and largest value of everything in the float model on the calibration data. */
-static void observe(mlc_quant *q, const mlc_calibration *data) {
-    mlc_graph *g = q->from;
-    double *lo = MLC_NEW_ARRAY(q->arena, g->n_values + 1, double);
-    double *hi = MLC_NEW_ARRAY(q->arena, g->n_values + 1, double);
-    for (int i = 0; i < g->n_values; i++) {
-        lo[i] = INFINITY;
-        hi[i] = -INFINITY;
-    }
-    for (int s = 0; s < data->n_samples; s++) {
-        mlc_arena_mark mark = mlc_arena_save(q->arena);
-        const mlc_tensor *const *inputs = data->inputs[s];
-        const mlc_tensor **value = mlc_eval_real(g, inputs, q->arena);
-        for (int i = 0; i < g->n_values; i++) {
-            if (!value[i] || g->values[i]->constant || value[i]->dtype == MLC_STRING) continue;
-            int64_t n = mlc_shape_elements(&value[i]->shape);
-            for (int64_t k = 0; k < n; k++) {
-                double x = mlc_tensor_real(value[i], k);
-                lo[i] = fmin(lo[i], x);
-                hi[i] = fmax(hi[i], x);
-            }
-        }
-        mlc_arena_restore(q->arena, mark);
-    }
-    q->seen_lo = lo;
-    q->seen_hi = hi;
 }
 
 static double seen_magnitude(const mlc_quant *q, const mlc_value *v) {
@@ -100,8 +74,10 @@ static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const
                              mlc_escape(format));
     } else if (isfinite(seen) && seen > 0) {
         frexp(seen * INPUT_MARGIN, &integer);
-        fraction = 31 - integer;
-        integer = 31 - fraction;
+        fraction = MLC_WORK_BITS - integer;
+        /* Features of very different sizes share the format: the small ones keep their digits. */
+        if (fraction < MLC_WORK_FRACTION) fraction = MLC_WORK_FRACTION;
+        if (fraction > MLC_WIDE_BITS - integer) fraction = MLC_WIDE_BITS - integer;
     }
     v->scale = ldexp(1, -fraction);
     int64_t limit = (int64_t)1 << (integer + fraction);
@@ -127,9 +103,12 @@ static void integer_input(mlc_quant *q, const mlc_value *from, mlc_value *v) {
 
 static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const char *format) {
     int64_t first = 0;
+    bool quantizes = mlc_quantizes(q->from);
+    if (!format) format = mlc_graph_property(q->from, "mlc.input_format");
     for (int k = 0; k < q->from->n_inputs; k++) {
         const mlc_value *from = q->from->inputs[k];
         mlc_value *v = mlc_graph_value(q->to, from->name);
+        mlc_input_grid grid;
         v->dtype = MLC_INT64;
         v->model_dtype = from->dtype;
         v->shape = from->shape;
@@ -145,13 +124,23 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
                 v->hi[i] = binding->features[first + i].hi;
             }
             first += mlc_q_elements(v);
+        } else if (!format && mlc_find_input_grid(q->from, from, &grid)) {
+            v->scale = grid.scale;
+            v->zero = grid.zero;
+            set_interval(q, v, grid.lo, grid.hi);
         } else if (mlc_dtype_is_float(from->dtype)) {
             if (!float_input(q, from, v, format)) return false;
         } else {
             integer_input(q, from, v);
         }
         mlc_graph_add_input(q->to, v);
-        q->map[from->id] = v;
+        if (quantizes && mlc_dtype_is_float(from->dtype)) {
+            mlc_form *form = mlc_form_simple(q, v, mlc_chain_linear(q, v->scale, v->zero, 0, from->dtype));
+            form->quantized = v->zero != 0 || !v->err;
+            mlc_form_set(q, from, form);
+        }
+        if (v->zero == 0) q->map[from->id] = v; /* else its form says what it stands for */
+        if (q->seen) mlc_q_set_seen(q, v, q->seen[from->id]);
     }
     return true;
 }
@@ -166,24 +155,25 @@ static bool saturate(mlc_quant *q, const mlc_value *v) {
     return mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_saturate(q, integer, -limit, limit)));
 }
 
+bool mlc_q_rewrite(mlc_quant *q, const mlc_node *node) {
+    q->dot_bits = mlc_q_bits_of(q, node);
+    if (!node->op->quantize || !node->op->quantize(q, node)) return false;
+    for (int k = 0; k < node->n_out; k++)
+        if (node->out[k] && !saturate(q, node->out[k])) return false;
+    return true;
+}
+
 static bool rewrite_nodes(mlc_quant *q) {
     int errors = q->diag->errors;
     MLC_FOR_NODES(q->from, node) {
         bool known = true;
         for (int k = 0; k < node->n_in; k++)
-            if (node->in[k] && !node->in[k]->constant && !q->map[node->in[k]->id]) known = false;
+            if (node->in[k] && !node->in[k]->constant && !q->map[node->in[k]->id] && !q->form[node->in[k]->id])
+                known = false;
         if (!known) continue; /* behind a reported error */
         q->node = node;
-        if (!node->op->quantize) {
-            cannot(q->diag, node);
-            continue;
-        }
-        if (!node->op->quantize(q, node)) {
-            if (q->diag->errors == errors) cannot(q->diag, node);
-            continue;
-        }
-        for (int k = 0; k < node->n_out; k++)
-            if (node->out[k] && !saturate(q, node->out[k])) break;
+        if (mlc_form_node(q, node)) continue;
+        if (!mlc_q_rewrite(q, node) && q->diag->errors == errors) cannot(q->diag, node);
     }
     q->node = NULL;
     return q->diag->errors == errors;
@@ -230,8 +220,12 @@ static bool make_outputs(mlc_quant *q) {
     return true;
 }
 
-mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
-    mlc_quant q = {.from = g, .arena = g->arena, .diag = g->diag};
+/* One attempt with the given precision of every dot product. NULL after reporting. */
+mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, const mlc_dot *dots, int n_dots) {
+    mlc_quant q = *prepared;
+    mlc_graph *g = q.from;
+    q.dots = dots;
+    q.n_dots = n_dots;
     q.to = mlc_graph_create(g->arena, g->diag);
     q.to->stage = MLC_INTEGER;
     q.to->name = g->name;
@@ -240,12 +234,22 @@ mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
     q.to->n_props = g->n_props;
     memcpy(q.to->sha256, g->sha256, sizeof g->sha256);
     q.map = MLC_NEW_ARRAY(g->arena, g->n_values + 1, mlc_value *);
-    if (context->calibration) observe(&q, context->calibration);
-    const char *format = context->options->input_format;
-    if (!format) format = mlc_graph_property(g, "mlc.input_format");
-    if (!make_inputs(&q, context->binding, format) || !rewrite_nodes(&q) || !make_outputs(&q)) return NULL;
+    q.form = MLC_NEW_ARRAY(g->arena, g->n_values + 1, const mlc_form *);
+    if (!make_inputs(&q, context->binding, context->options->input_format) || !rewrite_nodes(&q) || !make_outputs(&q))
+        return NULL;
     mlc_graph_sweep(q.to);
     context->origin = (mlc_origin){.graph = g, .integer = q.map, .saturation = q.saturation,
-                                   .n_saturations = q.n_saturations};
+                                   .n_saturations = q.n_saturations, .dots = dots, .n_dots = n_dots};
     return q.to;
+}
+
+mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
+    mlc_quant q = {.from = g, .arena = g->arena, .diag = g->diag, .dot_bits = 32};
+    if (context->calibration) mlc_q_observe(&q, context->calibration);
+    const char *precision = context->options->precision;
+    if (q.seen && precision && strcmp(precision, "32") != 0) mlc_q_choose_ends(&q, context->calibration);
+    mlc_dot *dots;
+    int n_dots;
+    if (!mlc_q_choose_precision(&q, context, &dots, &n_dots)) return NULL;
+    return mlc_q_attempt(&q, context, dots, n_dots);
 }

@@ -38,12 +38,33 @@ mlc_value *mlc_q_sub(mlc_quant *q, mlc_value *a, mlc_value *b) {
     return mlc_q_settle(q, aligned(q, "Sub", a, b, true));
 }
 
+/* a is at least b at every element, and has the shape of the result. */
+static bool dominates(const mlc_value *a, const mlc_value *b) {
+    mlc_shape joint;
+    if (!mlc_shape_broadcast(&a->shape, &b->shape, &joint) || !mlc_shape_equal(&joint, &a->shape)) return false;
+    for (int64_t i = 0; i < mlc_q_elements(a); i++)
+        if (mlc_q_real_lo(a, i) < mlc_q_real_hi(b, mlc_shape_broadcast_index(&b->shape, &a->shape, i))) return false;
+    return true;
+}
+
+static bool is_dominated(const mlc_value *a, const mlc_value *b) {
+    mlc_shape joint;
+    if (!mlc_shape_broadcast(&a->shape, &b->shape, &joint) || !mlc_shape_equal(&joint, &a->shape)) return false;
+    for (int64_t i = 0; i < mlc_q_elements(a); i++)
+        if (mlc_q_real_hi(a, i) > mlc_q_real_lo(b, mlc_shape_broadcast_index(&b->shape, &a->shape, i))) return false;
+    return true;
+}
+
 mlc_value *mlc_q_max(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    return aligned(q, "Max", a, b, false);
+    if (a && b && dominates(a, b)) return a;
+    if (a && b && dominates(b, a)) return b;
+    return mlc_q_settle(q, aligned(q, "Max", a, b, false));
 }
 
 mlc_value *mlc_q_min(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    return aligned(q, "Min", a, b, false);
+    if (a && b && is_dominated(a, b)) return a;
+    if (a && b && is_dominated(b, a)) return b;
+    return mlc_q_settle(q, aligned(q, "Min", a, b, false));
 }
 
 static mlc_value *unary(mlc_quant *q, const char *op, mlc_value *a) {
@@ -63,11 +84,17 @@ mlc_value *mlc_q_abs(mlc_quant *q, mlc_value *a) {
     return unary(q, "Abs", a);
 }
 
-/* Takes bits from the wider operand until the product fits the accumulator. */
+/* A constant factor may lose bits down to this before the value does: its error
+ * is relative to the product, that of the value is absolute. */
+enum { LEAST_FACTOR_BITS = 18 };
+
+/* Takes bits from the operands until the product fits the accumulator. */
 static bool fit_product(mlc_quant *q, mlc_value **a, mlc_value **b) {
     int bits_a = mlc_q_bits((uint64_t)mlc_q_magnitude(*a)), bits_b = mlc_q_bits((uint64_t)mlc_q_magnitude(*b));
     while (bits_a + bits_b > MLC_ACCUMULATOR_BITS) {
-        if (bits_a > bits_b) bits_a--;
+        if ((*a)->constant && bits_a > LEAST_FACTOR_BITS) bits_a--;
+        else if ((*b)->constant && bits_b > LEAST_FACTOR_BITS) bits_b--;
+        else if (bits_a > bits_b) bits_a--;
         else bits_b--;
     }
     *a = mlc_q_narrow(q, *a, bits_a);
@@ -128,6 +155,7 @@ mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b) {
 
 mlc_value *mlc_q_mul_real(mlc_quant *q, mlc_value *v, const double *c, const mlc_shape *shape) {
     if (!v) return NULL;
+    if (mlc_q_unequal(c, mlc_shape_elements(shape))) return mlc_q_mul_unequal(q, v, c, shape);
     if (mlc_shape_elements(shape) != 1 || c[0] == 0 || !isfinite(c[0]))
         return mlc_q_mul(q, v, mlc_q_real_constant(q, c, shape, MLC_WEIGHT_BITS));
     /* A single factor only changes the scale. */
@@ -153,32 +181,28 @@ static int64_t bound(const mlc_value *v, double x, bool up) {
     return scaled >= 0x1p62 ? (int64_t)1 << 62 : scaled <= -0x1p62 ? -((int64_t)1 << 62) : (int64_t)scaled;
 }
 
-mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
-    if (!v) return NULL;
-    const mlc_value *before = v;
-    int64_t l = bound(v, lo, false), h = bound(v, hi, true);
+static mlc_value *clamp_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
+    double *err = v->err, scale = v->scale;
     bool below = false, above = false;
     for (int64_t i = 0; i < mlc_q_elements(v); i++) {
-        if (v->lo[i] < l) below = true;
-        if (v->hi[i] > h) above = true;
+        if (v->lo[i] < lo) below = true;
+        if (v->hi[i] > hi) above = true;
     }
-    if (below) v = mlc_q_binary(q, "Max", v, mlc_q_scalar(q, l));
-    if (above && v) v = mlc_q_binary(q, "Min", v, mlc_q_scalar(q, h));
-    if (!v || v == before) return v;
-    v->scale = before->scale;
-    /* The integer bounds lie up to one unit outside the real ones. */
-    double slack = 0;
-    if (below) slack = fmax(slack, fabs((double)l * v->scale - lo));
-    if (above) slack = fmax(slack, fabs((double)h * v->scale - hi));
-    if (before->err || slack > 0) {
-        double *err = mlc_q_err_array(q, v);
-        for (int64_t i = 0; i < mlc_q_elements(v); i++) err[i] = mlc_q_err(before, i) + slack;
+    if (below) v = mlc_q_binary(q, "Max", v, mlc_q_scalar(q, lo));
+    if (above && v) v = mlc_q_binary(q, "Min", v, mlc_q_scalar(q, hi));
+    if (v && (below || above)) {
+        v->scale = scale;
+        v->err = err;
     }
     return v;
 }
 
-mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi) {
-    mlc_value *limited = mlc_q_clamp(q, v, lo, hi);
+mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
+    return v ? clamp_to(q, v, bound(v, lo, false), bound(v, hi, true)) : NULL;
+}
+
+mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
+    mlc_value *limited = v ? clamp_to(q, v, lo, hi) : NULL;
     if (!limited || limited == v) return limited;
     if (q->n_saturations == q->cap_saturations) {
         int cap = q->cap_saturations ? 2 * q->cap_saturations : 16;
@@ -190,4 +214,8 @@ mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi) {
     q->saturation[q->n_saturations++] =
         (mlc_saturation){.origin = limited->producer ? limited->producer->origin : NULL, .full = v, .limited = limited};
     return limited;
+}
+
+mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi) {
+    return v ? mlc_q_saturate_to(q, v, bound(v, lo, false), bound(v, hi, true)) : NULL;
 }

@@ -1,5 +1,8 @@
 /* Builders of quantize.h: nodes, constants, scales. */
+#include "Precision.h"
 #include "Quant.h"
+
+#include "mlc/form.h"
 
 #include <assert.h>
 #include <math.h>
@@ -139,7 +142,8 @@ mlc_value *mlc_q_real_constant(mlc_quant *q, const double *x, const mlc_shape *s
 }
 
 mlc_value *mlc_q_value(mlc_quant *q, const mlc_value *v) {
-    if (!v->constant || q->map[v->id]) return q->map[v->id];
+    if (q->map[v->id]) return q->map[v->id];
+    if (!v->constant) return q->form[v->id] ? mlc_form_value(q, v) : NULL;
     const mlc_tensor *t = v->constant;
     mlc_value *integer;
     if (mlc_dtype_is_float(t->dtype)) {
@@ -258,5 +262,6 @@ bool mlc_q_bind(mlc_quant *q, const mlc_value *v, mlc_value *integer) {
     if (!mlc_dtype_is_float(v->dtype) && integer->scale != 1) integer = mlc_q_rescale(q, integer, 1);
     if (!integer) return false;
     q->map[v->id] = integer;
+    if (q->seen && !integer->constant) mlc_q_set_seen(q, integer, q->seen[v->id]);
     return true;
 }

@@ -1,4 +1,5 @@
 /* Builders of quantize.h: data movement, reductions, comparisons. */
+#include "Precision.h"
 #include "Quant.h"
 
 #include <math.h>
@@ -55,6 +56,7 @@ mlc_value *mlc_q_gather(mlc_quant *q, mlc_value *const *in, int n_in, const int6
     if (!r) return NULL;
     r->scale = all[0]->scale;
     gather_errors(q, r, all, count, at);
+    mlc_q_gather_seen(q, r, all, count, at);
     return r;
 }
 

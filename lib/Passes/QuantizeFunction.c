@@ -1,9 +1,8 @@
 /*
  * Builder of quantize.h: continuous real functions. A table (Table.h) covers the
- * part of the input range where the function bends;
- * beyond it the function continues along straight lines (sigmoid and tanh flat,
- * softplus and GELU with slope 0 and 1), so the table stays small however wide
- * the proven range is:
+ * part of the input range where the function bends; beyond it the function
+ * continues along straight lines (sigmoid and tanh flat, softplus and GELU with
+ * slope 0 and 1), so the table stays small however wide the proven range is:
  *
  *   f(x) ~ table(clamp(x, a, b)) + left*min(x - a, 0) + right*max(x - b, 0)
  */
@@ -26,6 +25,7 @@ typedef struct curve {
     double lo, hi;      /* real input range */
     double a, b;        /* the table's range */
     double left, right; /* slopes beyond it */
+    double tolerance;   /* of the straight lines */
 } curve;
 
 static double value(const curve *c, double x) {
@@ -67,7 +67,8 @@ static void find_bend(curve *c) {
     double size = 1e-300;
     for (int i = 0; i <= 64; i++)
         size = fmax(size, fabs(value(c, c->lo + (c->hi - c->lo) * i / 64)));
-    double tolerance = TAIL_TOLERANCE * fmin(fmax(size, 1e-6), 1), reach = (c->hi - c->lo) * 1e-6;
+    double tolerance = c->tolerance = TAIL_TOLERANCE * fmin(fmax(size, 1e-6), 1);
+    double reach = (c->hi - c->lo) * 1e-6;
     c->a = c->lo;
     c->b = c->hi;
     if (!(reach > 0))
@@ -141,6 +142,8 @@ static mlc_value *one_table(mlc_quant *q, mlc_value *v, const mlc_table *t, doub
 static mlc_value *two_tables(mlc_quant *q, mlc_value *v, const curve *c, const mlc_table *whole,
                              double lipschitz) {
     int64_t middle = whole->worst;
+    if (whole->spacing == MLC_UNIFORM && middle < 0 && middle >> whole->shift == -1)
+        middle = 0; /* most bends are there, and few cells begin there */
     if (middle <= whole->first || middle >= whole->last)
         return NULL;
     mlc_table below, above;
@@ -189,5 +192,5 @@ mlc_value *mlc_q_function(mlc_quant *q, mlc_value *v, mlc_real_fn fn, const void
         r = mlc_q_add(q, r, tail(q, low, bent, c.right));
     if (!r || (!left && !right))
         return r;
-    return with_error(q, r, v, 4 * TAIL_TOLERANCE * fmax(1, mlc_q_max_abs(r)), 0);
+    return with_error(q, r, v, 4 * c.tolerance, 0);
 }

@@ -3,21 +3,16 @@
  * weights is the finest power of two with which every accumulator provably stays
  * within 62 bits over the proven intervals of the inputs.
  */
+#include "Precision.h"
 #include "Quant.h"
 
 #include <math.h>
 #include <string.h>
 
-/* One output's dot product: taps in the order of the weights. */
-typedef struct taps {
-    const double *w;
-    int64_t n;
-    const int64_t *x; /* flat input index of each tap, -1 for padding; NULL: x0 + k */
-    int64_t x0;
-} taps;
+typedef mlc_taps taps;
 
 static int64_t tap(const taps *t, int64_t k) {
-    return t->x ? t->x[k] : t->x0 + k;
+    return mlc_tap(t, k);
 }
 
 static double magnitude(const mlc_value *x, int64_t i) {
@@ -121,6 +116,46 @@ static mlc_value *finish(mlc_quant *q, mlc_value *r, mlc_value *x, const taps *a
     return mlc_q_settle(q, r);
 }
 
+/* Features of very different sizes have weights of very different sizes, and the
+ * smallest weights would lose their digits beside the largest. */
+enum { BALANCE_BITS = 6, MOST_BALANCE = 30 };
+
+/* x with feature k shifted right by as many bits as weights w[.,k] are smaller than the
+ * largest, and *w with these shifted left: the same products, with errors in proportion. */
+static mlc_value *balanced(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int64_t N, double max_weight,
+                           const double **w) {
+    int64_t *shift = MLC_NEW_ARRAY(q->arena, K + 1, int64_t), most = 0;
+    for (int64_t k = 0; k < K; k++) {
+        double column = 0;
+        for (int64_t n = 0; n < N; n++) column = fmax(column, fabs((*w)[n * K + k]));
+        int s = 0;
+        if (column > 0) frexp(max_weight / column, &s);
+        shift[k] = s > BALANCE_BITS ? s - 1 < MOST_BALANCE ? s - 1 : MOST_BALANCE : 0;
+        if (shift[k] > most) most = shift[k];
+    }
+    if (most == 0) return x;
+    x = mlc_q_narrow(q, x, MLC_ACCUMULATOR_BITS - 1);
+    if (!x) return NULL;
+    mlc_shape each = {.rank = 1, .dim = {M * K}};
+    int64_t *half = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t), *all = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t);
+    for (int64_t i = 0; i < M * K; i++) {
+        all[i] = shift[i % K];
+        half[i] = all[i] ? (int64_t)1 << (all[i] - 1) : 0;
+    }
+    double scale = x->scale, *err = MLC_NEW_ARRAY(q->arena, M * K + 1, double);
+    for (int64_t i = 0; i < M * K; i++) err[i] = ldexp(mlc_q_err(x, i), -(int)all[i]) + (all[i] ? 0.5 * scale : 0);
+    x = mlc_q_reshape(q, x, &each);
+    x = x ? mlc_q_binary(q, "Add", x, mlc_q_constant(q, half, &each)) : NULL;
+    x = x ? mlc_q_binary(q, "ShiftRight", x, mlc_q_constant(q, all, &each)) : NULL;
+    if (!x) return NULL;
+    x->scale = scale;
+    x->err = err;
+    double *scaled = MLC_NEW_ARRAY(q->arena, N * K + 1, double);
+    for (int64_t i = 0; i < N * K; i++) scaled[i] = ldexp((*w)[i], (int)shift[i % K]);
+    *w = scaled;
+    return x;
+}
+
 mlc_value *mlc_q_linear(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int64_t N, const double *w,
                         const double *bias, const mlc_shape *shape) {
     double max_weight;
@@ -129,6 +164,8 @@ mlc_value *mlc_q_linear(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int64_
         double ignored;
         if (!finite_weights(q, bias, N, &ignored)) return NULL;
     }
+    if (q->dot_bits < 32) return mlc_q_linear_narrow(q, x, M, K, N, w, bias, shape);
+    if (!(x = balanced(q, x, M, K, N, max_weight, &w))) return NULL;
     taps *all = MLC_NEW_ARRAY(q->arena, M * N + 1, taps);
     double *row_bias = NULL;
     if (bias) row_bias = MLC_NEW_ARRAY(q->arena, M * N + 1, double);
@@ -148,8 +185,7 @@ mlc_value *mlc_q_linear(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int64_
     return finish(q, r, x, all, row_bias, 1, &s);
 }
 
-/* Input indices of every output's taps, in the order of one filter's weights. */
-static taps *conv_taps(mlc_quant *q, const mlc_conv_geometry *c, const double *w) {
+taps *mlc_q_conv_taps(mlc_quant *q, const mlc_conv_geometry *c, const double *w) {
     int64_t out = c->out[0] * c->out[1] * c->out[2], in = c->in[0] * c->in[1] * c->in[2];
     int64_t channels = c->channels_in / c->group, per_group = c->channels_out / c->group;
     int64_t taps_n = channels * c->kernel[0] * c->kernel[1] * c->kernel[2];
@@ -179,6 +215,24 @@ static taps *conv_taps(mlc_quant *q, const mlc_conv_geometry *c, const double *w
     return all;
 }
 
+mlc_attr *mlc_q_conv_attrs(mlc_quant *q, const mlc_conv_geometry *c) {
+    const mlc_attr source[MLC_CONV_ATTRS] = {
+        {.name = "strides", .kind = MLC_ATTR_INTS, .n = c->nd, .ints = c->stride},
+        {.name = "dilations", .kind = MLC_ATTR_INTS, .n = c->nd, .ints = c->dilation},
+        {.name = "pads", .kind = MLC_ATTR_INTS, .n = c->nd, .ints = c->pad_begin},
+        {.name = "group", .kind = MLC_ATTR_INT, .i = c->group},
+    };
+    mlc_attr *attrs = MLC_NEW_ARRAY(q->arena, MLC_CONV_ATTRS, mlc_attr);
+    for (int a = 0; a < MLC_CONV_ATTRS; a++) {
+        attrs[a] = source[a];
+        if (source[a].kind != MLC_ATTR_INTS) continue;
+        int64_t *copy = MLC_NEW_ARRAY(q->arena, 3, int64_t);
+        memcpy(copy, source[a].ints, 3 * sizeof *copy);
+        attrs[a].ints = copy;
+    }
+    return attrs;
+}
+
 mlc_value *mlc_q_conv(mlc_quant *q, mlc_value *x, const mlc_tensor *w, const double *bias,
                       const mlc_conv_geometry *c, const mlc_shape *shape) {
     int64_t n = mlc_shape_elements(&w->shape), out = c->out[0] * c->out[1] * c->out[2];
@@ -188,7 +242,8 @@ mlc_value *mlc_q_conv(mlc_quant *q, mlc_value *x, const mlc_tensor *w, const dou
         double ignored;
         if (!finite_weights(q, bias, c->channels_out, &ignored)) return NULL;
     }
-    taps *all = conv_taps(q, c, w->f);
+    if (q->dot_bits < 32) return mlc_q_conv_narrow(q, x, w, bias, c, shape);
+    taps *all = mlc_q_conv_taps(q, c, w->f);
     scales s;
     if (!choose(q, &x, all, c->channels_out * out, bias, out, max_weight, &s)) return NULL;
 
@@ -196,17 +251,6 @@ mlc_value *mlc_q_conv(mlc_quant *q, mlc_value *x, const mlc_tensor *w, const dou
     double *zeros = MLC_NEW_ARRAY(q->arena, c->channels_out + 1, double);
     mlc_value *in[3] = {x, mlc_q_constant(q, rounded(q, w->f, n, s.weight), &w->shape),
                         mlc_q_constant(q, rounded(q, bias ? bias : zeros, c->channels_out, s.result), &b_shape)};
-    mlc_attr attrs[4] = {
-        {.name = "strides", .kind = MLC_ATTR_INTS, .n = c->nd, .ints = c->stride},
-        {.name = "dilations", .kind = MLC_ATTR_INTS, .n = c->nd, .ints = c->dilation},
-        {.name = "pads", .kind = MLC_ATTR_INTS, .n = c->nd, .ints = c->pad_begin},
-        {.name = "group", .kind = MLC_ATTR_INT, .i = c->group},
-    };
-    for (int a = 0; a < 3; a++) {
-        int64_t *copy = MLC_NEW_ARRAY(q->arena, 3, int64_t);
-        memcpy(copy, attrs[a].ints, 3 * sizeof *copy);
-        attrs[a].ints = copy;
-    }
-    mlc_value *r = mlc_q_node(q, "Conv", in, 3, shape, attrs, 4);
+    mlc_value *r = mlc_q_node(q, "Conv", in, 3, shape, mlc_q_conv_attrs(q, c), MLC_CONV_ATTRS);
     return finish(q, r, x, all, bias, out, &s);
 }

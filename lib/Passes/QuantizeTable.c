@@ -16,7 +16,7 @@
 
 enum {
     DIRECT = 1024,      /* up to so many different inputs every one has an entry */
-    LEAST_CELLS = 1024, /* of a uniform table; fewer would not pay */
+    LEAST_CELLS = 1024, /* of a uniform table */
     MOST_CELLS = 4096,
     LEAST_OCTAVE = 5,
     MOST_OCTAVE = 8,
@@ -66,6 +66,14 @@ static int64_t position(const mlc_table *t, int64_t u) {
     return ((int64_t)s << (t->octave + t->shift)) + ((u << t->shift) >> s);
 }
 
+/* Cells that a position may name, whether or not they lie in the range. */
+static int64_t cell_count(const mlc_table *t) {
+    int64_t span = t->last - t->first;
+    if (t->spacing == MLC_UNIFORM)
+        return (span >> t->shift) + 1;
+    return ((int64_t)cell_shift(t, span) + 2) << t->octave;
+}
+
 /* Where cell i begins. */
 static int64_t cell_begin(const mlc_table *t, int64_t i) {
     if (t->spacing == MLC_UNIFORM)
@@ -83,19 +91,17 @@ static double look_up(const mlc_table *t, int64_t u) {
     return (double)y * t->scale;
 }
 
-/* The function where cell i begins. The last cell may end beyond the range, where the
- * function need not exist: there it goes on straight from the range's end. */
-static double entry(const curve *c, const mlc_table *t, int64_t i, double most) {
-    int64_t u = cell_begin(t, i), span = t->last - t->first;
-    if (u <= span)
-        return at(c, input_at(t, u));
-    int64_t begin = cell_begin(t, i - 1);
+/* What stands at the end, cell_begin(i), of the range's last cell: the straight line
+ * through the range's end, where the function need not exist. */
+static double beyond(const curve *c, const mlc_table *t, int64_t i, double most) {
+    int64_t span = t->last - t->first, begin = cell_begin(t, i - 1);
     double y = at(c, input_at(t, begin)), end = at(c, input_at(t, span));
-    double beyond = begin < span ? y + (end - y) * (double)(u - begin) / (double)(span - begin) : end;
-    return fmin(fmax(beyond, -most), most);
+    if (begin < span)
+        end = y + (end - y) * (double)(cell_begin(t, i) - begin) / (double)(span - begin);
+    return fmin(fmax(end, -most), most);
 }
 
-/* The largest error in cell i, and the integer where the cell begins in *where. */
+/* The largest error found in cell i. */
 static double cell_error(const curve *c, const mlc_table *t, int64_t i) {
     int64_t begin = cell_begin(t, i), length = cell_begin(t, i + 1) - begin, span = t->last - t->first;
     double worst = 0;
@@ -108,27 +114,24 @@ static double cell_error(const curve *c, const mlc_table *t, int64_t i) {
     return worst;
 }
 
+static bool not_finite(mlc_quant *q, const curve *c, const mlc_table *t, int64_t u) {
+    return mlc_error_at(q->diag, q->node, "the function is not finite at %g, inside the proven input range",
+                        (double)input_at(t, u) * c->scale);
+}
+
 /* Entries and error of a table whose cells are decided. */
 static bool fill(mlc_quant *q, const curve *c, mlc_table *t) {
-    int64_t cells = (position(t, t->last - t->first) >> t->shift) + 1;
+    int64_t span = t->last - t->first, cells = cell_count(t), used = (position(t, span) >> t->shift) + 1;
     t->n = t->shift ? cells + 1 : cells;
     double *y = MLC_NEW_ARRAY(q->arena, t->n, double);
     t->size = 0;
-    for (int64_t i = 0; i < cells; i++) {
-        y[i] = at(c, input_at(t, cell_begin(t, i)));
+    for (int64_t i = 0; i < t->n; i++) {
+        y[i] = i < used    ? at(c, input_at(t, cell_begin(t, i)))
+               : i == used ? beyond(c, t, i, 2 * t->size)
+                           : y[used];
         if (!isfinite(y[i]))
-            return mlc_error_at(q->diag, q->node,
-                                "the function is not finite at %g, inside the proven input range",
-                                (double)input_at(t, cell_begin(t, i)) * c->scale);
+            return not_finite(q, c, t, i < used ? cell_begin(t, i) : span);
         t->size = fmax(t->size, fabs(y[i]));
-    }
-    if (t->n > cells) {
-        y[cells] = entry(c, t, cells, 2 * t->size);
-        if (!isfinite(y[cells]))
-            return mlc_error_at(q->diag, q->node,
-                                "the function is not finite at %g, inside the proven input range",
-                                (double)input_at(t, t->last - t->first) * c->scale);
-        t->size = fmax(t->size, fabs(y[cells]));
     }
     int exponent = 0;
     if (t->size > 0)
@@ -138,7 +141,7 @@ static bool fill(mlc_quant *q, const curve *c, mlc_table *t) {
     for (int64_t i = 0; i < t->n; i++)
         t->entries[i] = (int64_t)rint(y[i] / t->scale);
     double worst = 0, step = 0;
-    for (int64_t i = 0; i < cells && t->shift; i++) {
+    for (int64_t i = 0; i < used && t->shift; i++) {
         double e = cell_error(c, t, i);
         if (e > worst)
             t->worst = input_at(t, cell_begin(t, i));
@@ -163,7 +166,7 @@ static bool uniform(mlc_quant *q, const curve *c, int64_t first, int64_t last, m
                 t->shift++;
         if (!fill(q, c, t))
             return false;
-        if (mlc_table_good(t))
+        if (t->err <= GOOD * fmin(t->size, 1))
             break;
     }
     return true;

@@ -59,9 +59,28 @@ static bool per_feature(const mlc_tensor *t, int64_t n) {
     return elements == 1 || (elements == n && t->shape.rank >= 1 && t->shape.dim[t->shape.rank - 1] == n);
 }
 
-/* Reads Add, Sub, Mul, Div by constants as an affine map of a row of n features. */
+/* Scaler of ai.onnx.ml: (x - offset) * scale, each of them one number or n. */
+static bool scaler_affine(mlc_graph *g, const mlc_node *node, int64_t n, affine *a) {
+    const mlc_attr *offset = mlc_attr_find(node, "offset"), *scale = mlc_attr_find(node, "scale");
+    const mlc_attr *both[2] = {offset, scale};
+    for (int k = 0; k < 2; k++)
+        if (both[k] && both[k]->n > 1 && both[k]->n != n) return false;
+    *a = (affine){.x = node->in[0], .n = n, .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
+                  .offset = MLC_NEW_ARRAY(g->arena, n + 1, double)};
+    for (int64_t i = 0; i < n; i++) {
+        a->factor[i] = scale && scale->n ? scale->floats[i % scale->n] : 1;
+        a->offset[i] = offset && offset->n ? -offset->floats[i % offset->n] * a->factor[i] : 0;
+        if (!isfinite(a->factor[i]) || !isfinite(a->offset[i])) return false;
+    }
+    return true;
+}
+
+/* Reads Add, Sub, Mul, Div by constants, and Scaler, as an affine map of a row of n features. */
 static bool as_affine(mlc_graph *g, const mlc_node *node, int64_t n, affine *a) {
     int other;
+    if (strcmp(node->op->domain, "ai.onnx.ml") == 0 && strcmp(node->op->name, "Scaler") == 0 &&
+        mlc_dtype_is_float(node->in[0]->dtype))
+        return scaler_affine(g, node, n, a);
     if (!(is(node, "Add") || is(node, "Sub") || is(node, "Mul") || is(node, "Div"))) return false;
     const mlc_tensor *c = constant_operand(node, &other);
     if (!c || !per_feature(c, n)) return false;
@@ -194,8 +213,68 @@ static bool fold_behind(mlc_graph *g, mlc_node *node, const int *uses, int n_use
     return true;
 }
 
+static const mlc_tensor *clip_bound(const mlc_node *node, int k) {
+    return node->n_in > k && node->in[k] ? node->in[k]->constant : NULL;
+}
+
+/* Bounds of a Clip, from its inputs or (up to opset 10) its attributes; false when they are computed. */
+static bool clip_bounds(const mlc_node *node, double *lo, double *hi) {
+    for (int k = 1; k < node->n_in; k++)
+        if (node->in[k] && !node->in[k]->constant) return false;
+    const mlc_tensor *least = clip_bound(node, 1), *most = clip_bound(node, 2);
+    *lo = least ? mlc_tensor_real(least, 0) : mlc_attr_float(node, "min", -INFINITY);
+    *hi = most ? mlc_tensor_real(most, 0) : mlc_attr_float(node, "max", INFINITY);
+    return isfinite(*lo) && isfinite(*hi) && *lo <= *hi;
+}
+
+static mlc_value *extreme(mlc_graph *g, mlc_node *before, const char *op, mlc_value *x, const double *bound, int64_t n) {
+    mlc_shape shape = {.rank = 1, .dim = {n}};
+    mlc_tensor *t = mlc_tensor_create(g->arena, MLC_DOUBLE, &shape);
+    memcpy(t->f, bound, (size_t)n * sizeof *bound);
+    mlc_value *out = mlc_graph_value(g, NULL), *in[2] = {x, mlc_graph_constant(g, "bound", t)};
+    out->dtype = x->dtype;
+    out->shape = x->shape;
+    out->shaped = true;
+    mlc_graph_insert(g, before, mlc_op_find("", op, 13), NULL, in, 2, &out, 1);
+    return out;
+}
+
+/*
+ * Clip(x*f + o, lo, hi)  =  Clip(x, (lo - o)/f, (hi - o)/f)*f + o: the range is
+ * bounded as early as possible, often by what is known of the input, and the
+ * factors can go on into the dot product behind.
+ */
+static bool hoist_clip(mlc_graph *g, mlc_node *node, const int *uses, int n_uses) {
+    affine a;
+    double lo, hi;
+    if (!is(node, "Clip") || !mlc_dtype_is_float(node->in[0]->dtype) || !clip_bounds(node, &lo, &hi)) return false;
+    mlc_value *x = node->in[0];
+    mlc_node *producer = x->producer;
+    if (!producer || x->shape.rank < 1 || !used_once(uses, n_uses, x)) return false;
+    int64_t n = x->shape.dim[x->shape.rank - 1];
+    if (!as_affine(g, producer, n, &a)) return false;
+    double *least = MLC_NEW_ARRAY(g->arena, n + 1, double), *most = MLC_NEW_ARRAY(g->arena, n + 1, double);
+    for (int64_t i = 0; i < n; i++) {
+        double p = (lo - a.offset[i]) / a.factor[i], q = (hi - a.offset[i]) / a.factor[i];
+        if (a.factor[i] == 0 || !isfinite(p) || !isfinite(q)) return false;
+        least[i] = fmin(p, q);
+        most[i] = fmax(p, q);
+    }
+    mlc_value *clipped = extreme(g, producer, "Max", a.x, least, n);
+    clipped = extreme(g, producer, "Min", clipped, most, n);
+    for (int k = 0; k < producer->n_in; k++)
+        if (producer->in[k] == a.x) producer->in[k] = clipped;
+    mlc_value *out = node->out[0];
+    mlc_graph_remove(g, node);
+    producer->out[0] = out;
+    out->producer = producer;
+    return true;
+}
+
 mlc_graph *mlc_pass_simplify(mlc_graph *g, mlc_pass_context *context) {
     (void)context;
+    remove_no_ops(g);
+    mlc_fuse(g);
     remove_no_ops(g);
     bool changed = true;
     while (changed) {
@@ -203,7 +282,7 @@ mlc_graph *mlc_pass_simplify(mlc_graph *g, mlc_pass_context *context) {
         int n = g->n_values;
         const int *uses = mlc_graph_uses(g, g->arena);
         for (mlc_node *node = g->first; node && !changed; node = node->next)
-            changed = fold_before(g, node, uses, n) || fold_behind(g, node, uses, n);
+            changed = hoist_clip(g, node, uses, n) || fold_before(g, node, uses, n) || fold_behind(g, node, uses, n);
     }
     mlc_graph_sweep(g);
     return g;

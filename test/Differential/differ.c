@@ -2,7 +2,10 @@
  * Graphs of stage INTEGER through every implementation: the reference evaluator,
  * the host image and the kernel, at every optimization level, bit for bit.
  *
- *   differ [--levels=0123s] [--mcpu=v1|..|v4|any] [--samples=N] [--seed=N] [--no-kernel] FILE.graph...
+ *   differ [--levels=0123s] [--mcpu=v1|..|v4|any] [--samples=N] [--seed=N] [--no-kernel]
+ *          [--reference=OTHER.graph] FILE.graph...
+ *
+ * With --reference, OTHER is evaluated in place of FILE: to see that a difference is seen.
  *
  * Each difference is one line. Exit status: 0 all agree; 1 a difference; 3 a
  * graph does not compile or load; 2 a file is no valid graph.
@@ -17,7 +20,7 @@
 #include <inttypes.h>
 
 typedef struct test {
-    const char *levels, *mcpu, *path;
+    const char *levels, *mcpu, *path, *reference;
     int samples;
     uint64_t seed;
     bool kernel, v4;
@@ -160,7 +163,7 @@ static int run_file(test *t) {
     if (!arena)
         abort();
     int status = INVALID;
-    t->g = mlc_graph_read(arena, &diag, t->path);
+    t->g = mlc_graph_read(arena, &diag, t->reference ? t->reference : t->path);
     if (t->g && t->g->stage != MLC_INTEGER)
         mlc_error(&diag, "is not of stage INTEGER");
     else if (t->g && mlc_graph_verify(t->g)) {
@@ -186,10 +189,13 @@ static int usage(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"levels", required_argument, NULL, 'l'},  {"mcpu", required_argument, NULL, 'm'},
-        {"samples", required_argument, NULL, 'n'}, {"seed", required_argument, NULL, 's'},
-        {"no-kernel", no_argument, NULL, 'k'},     {0}};
+    static const struct option options[] = {{"levels", required_argument, NULL, 'l'},
+                                            {"mcpu", required_argument, NULL, 'm'},
+                                            {"samples", required_argument, NULL, 'n'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"no-kernel", no_argument, NULL, 'k'},
+                                            {"reference", required_argument, NULL, 'r'},
+                                            {0}};
     test t = {.levels = "0123s", .mcpu = "any", .samples = 64, .kernel = true};
     uint64_t seed = 1;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -208,6 +214,9 @@ int main(int argc, char **argv) {
             break;
         case 'k':
             t.kernel = false;
+            break;
+        case 'r':
+            t.reference = optarg;
             break;
         default:
             return usage();

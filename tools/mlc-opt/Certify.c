@@ -130,8 +130,11 @@ bool opt_certify(mlc_graph *g, const opt_arguments *a) {
     mlc_pass_context context = {.options = &options};
     options.precision = a->precision;
     for (int i = 0; i < 3; i++) {
-        if (i == 1 && a->calibrate && !mlc_calibration_read(g, a->calibrate, &context.calibration))
+        mlc_calibration *data = NULL;
+        if (i == 1 && a->calibrate && !mlc_calibration_read(g, a->calibrate, &data))
             return false;
+        if (data)
+            context.calibration = data;
         if (!(g = mlc_pass_run(mlc_pass_find(passes[i]), g, &context)))
             return false;
     }

@@ -6,9 +6,10 @@
 #include <math.h>
 #include <string.h>
 
-/* Clamps to the binding's range; counts what that changes. */
+/* In the arithmetic of the model's type, as ONNX's QuantizeLinear, and clamped to
+ * the binding's range; counts what that changes. */
 static int64_t quantize(const mlc_binding *b, double x, int64_t *clamped) {
-    double q = nearbyint(x / b->scale) + (double)b->zero;
+    double q = nearbyint(mlc_dtype_round(b->dtype, mlc_dtype_round(b->dtype, x) / b->scale)) + (double)b->zero;
     if (isnan(q)) {
         ++*clamped;
         return b->zero < b->lo ? b->lo : b->zero > b->hi ? b->hi : b->zero;

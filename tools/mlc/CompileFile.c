@@ -15,8 +15,11 @@ static const char *default_output(const arguments *a, char *buffer, size_t size)
     return buffer;
 }
 
-static void print_stats(const mlc_stats *s) {
-    printf("multiplications     %10ld\n"
+/* A graph of stage INTEGER has no model to compare with: figures of the object only. */
+static void print_stats(const mlc_result *result) {
+    const mlc_stats *s = &result->stats;
+    if (result->table) fputs(result->table, stdout);
+    else printf("multiplications     %10ld\n"
            "instructions        %10ld\n"
            "stack bytes         %10ld\n"
            "frame bytes         %10ld\n"
@@ -34,11 +37,16 @@ int compile_file(const arguments *a) {
     char buffer[PATH_MAX];
     const char *output = a->output ? a->output : default_output(a, buffer, sizeof buffer);
     bool ok = a->options.check_only || write_file(output, result.data, result.size);
+    if (ok && a->report && !result.report) {
+        fprintf(stderr, "mlc: error: --report needs a model and code: no graph, no --stop-after, --emit=obj, asm, llvm-ir or json\n");
+        ok = false;
+    }
+    if (ok && a->report) ok = write_file(a->report, result.report, strlen(result.report));
     if (ok && a->verbose)
         fprintf(stderr, "mlc: %s: %zu bytes in %s, compiled in %.2f s\n", a->options.input, result.size,
                 a->options.check_only ? "nothing" : output,
                 (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
-    if (ok && a->stats) print_stats(&result.stats);
+    if (ok && a->stats) print_stats(&result);
     if (ok && a->options.check_only) printf("%s: ok for %s\n", a->options.input, a->options.target);
     mlc_result_free(&result);
     return ok ? 0 : 1;

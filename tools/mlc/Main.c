@@ -7,6 +7,7 @@
 #include "mlc/target.h"
 
 #include <argp.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,10 @@ enum {
     OPT_CALIBRATE,
     OPT_INPUT_FORMAT,
     OPT_PRECISION,
+    OPT_MAX_ERROR,
+    OPT_MAX_DROP,
+    OPT_LABELS,
+    OPT_REPORT,
     OPT_EMIT,
     OPT_STATS,
     OPT_COMPARE,
@@ -51,9 +56,13 @@ static const struct argp_option argp_options[] = {
     {0, 0, 0, 0, "Numbers:", 3},
     {"calibrate", OPT_CALIBRATE, "FILE", 0, "sample inputs, .npz or .csv, to choose scales by", 3},
     {"input-format", OPT_INPUT_FORMAT, "qM.N", 0, "fixed-point format of float inputs (default q15.16)", 3},
-    {"precision", OPT_PRECISION, "BITS", 0, "32 (default)", 3},
+    {"labels", OPT_LABELS, "FILE[:ARRAY]", 0, "the classes of these samples, for --report, --stats and --max-accuracy-drop", 3},
+    {"precision", OPT_PRECISION, "BITS", 0, "32 (default), 16, 8, or auto: the cheapest that keeps the promise below", 3},
+    {"max-error", OPT_MAX_ERROR, "E", 0, "auto: outputs differ from the model's by at most E on the samples", 3},
+    {"max-accuracy-drop", OPT_MAX_DROP, "PERCENT", 0, "auto: so much accuracy may be lost on the samples, by --labels", 3},
     {0, 0, 0, 0, "What to show:", 4},
-    {"stats", OPT_STATS, 0, 0, "instructions, stack and memory of the result", 4},
+    {"stats", OPT_STATS, 0, 0, "scale, range, proven and measured error of every node; instructions, stack, memory", 4},
+    {"report", OPT_REPORT, "FILE", 0, "write the same as JSON", 4},
     {"compare-O", OPT_COMPARE, 0, 0, "a table of all optimization levels; verifier and ns where mlc-run may load", 4},
     {"print-after", OPT_PRINT_AFTER, "PASS", 0, "print the graph after PASS, 'import' or 'all'; may be given again", 4},
     {"stop-after", OPT_STOP_AFTER, "PASS", 0, "stop there; the graph is the result", 4},
@@ -74,6 +83,13 @@ static void choose_emit(struct argp_state *state, arguments *a, const char *kind
             return;
         }
     argp_error(state, "--emit=%s: use obj, asm, llvm-ir, graph, dot or json", kind);
+}
+
+static double parse_positive(struct argp_state *state, const char *name, const char *arg) {
+    char *end;
+    double x = strtod(arg, &end);
+    if (end == arg || *end || !(x > 0 && x < HUGE_VAL)) argp_error(state, "--%s=%s: use a number above 0", name, arg);
+    return x;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state) {
@@ -102,10 +118,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state) {
     case OPT_CALIBRATE: a->options.calibrate = arg; break;
     case OPT_INPUT_FORMAT: a->options.input_format = arg; break;
     case OPT_PRECISION:
-        if (strcmp(arg, "32") != 0) argp_error(state, "--precision=%s: only 32 is there yet", arg);
         a->options.precision = arg;
         break;
-    case OPT_STATS: a->stats = true; break;
+    case OPT_MAX_ERROR: a->options.max_error = parse_positive(state, "max-error", arg); break;
+    case OPT_MAX_DROP: a->options.max_accuracy_drop = parse_positive(state, "max-accuracy-drop", arg); break;
+    case OPT_LABELS: a->options.labels = arg; break;
+    case OPT_REPORT: a->report = arg; a->options.report = true; break;
+    case OPT_STATS: a->stats = a->options.report = true; break;
     case OPT_COMPARE: a->compare = true; break;
     case OPT_PRINT_AFTER:
         if (a->n_print_after == MAX_PRINT_AFTER) argp_error(state, "too many --print-after");

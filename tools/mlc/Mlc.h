@@ -11,6 +11,7 @@ typedef enum list_kind { LIST_NOTHING, LIST_OPS, LIST_PASSES, LIST_TARGETS, LIST
 
 typedef struct arguments {
     mlc_options options;
+    const char *report; /* NULL: none */
     const char *output; /* NULL: derived from the model's name */
     const char *print_after[MAX_PRINT_AFTER + 1];
     int n_print_after;

@@ -1,0 +1,145 @@
+/*
+ * Fits (x*m + a) >> s to a step function. At step k this asks
+ *
+ *     m*at + a >= k << s      and      m*below + a < k << s,
+ *
+ * a line above some points (at, k) and under others (below, k): only the corners of
+ * their convex hulls matter. For a given m the possible addends are an interval
+ * whose width is a concave function of m, so that the widest is found by ternary
+ * search. Everything is computed exactly in 128 bits.
+ */
+#include "StepFit.h"
+
+#include <stdlib.h>
+
+typedef struct point {
+    int64_t x, k;
+} point;
+
+typedef struct hull {
+    point *p;
+    int64_t n;
+} hull;
+
+static int by_x(const void *a, const void *b) {
+    const point *p = a, *r = b;
+    if (p->x != r->x)
+        return p->x < r->x ? -1 : 1;
+    return p->k < r->k ? -1 : p->k > r->k;
+}
+
+/* Twice the signed area of a, b, c. */
+static mlc_int128 turn(point a, point b, point c) {
+    return ((mlc_int128)b.x - a.x) * (c.k - a.k) - (mlc_int128)(b.k - a.k) * ((mlc_int128)c.x - a.x);
+}
+
+/* The upper (side 1) or lower (side -1) hull of n points, in place. */
+static hull hull_of(point *p, int64_t n, int side) {
+    qsort(p, (size_t)n, sizeof *p, by_x);
+    int64_t m = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (m && p[m - 1].x == p[i].x) { /* of one x the outer one */
+            if (side < 0)
+                continue;
+            m--;
+        }
+        point next = p[i];
+        while (m > 1 && turn(p[m - 2], p[m - 1], next) * side >= 0)
+            m--;
+        p[m++] = next;
+    }
+    return (hull){p, m};
+}
+
+typedef struct problem {
+    hull above, under; /* points the line must be above or on, and below */
+    int shift;
+} problem;
+
+/* The addends that fit multiplier m: [lo, hi], empty when lo > hi. */
+static void addends(const problem *p, int64_t m, mlc_int128 *lo, mlc_int128 *hi) {
+    for (int64_t i = 0; i < p->above.n; i++) {
+        mlc_int128 a = ((mlc_int128)p->above.p[i].k << p->shift) - (mlc_int128)m * p->above.p[i].x;
+        if (i == 0 || a > *lo)
+            *lo = a;
+    }
+    for (int64_t i = 0; i < p->under.n; i++) {
+        mlc_int128 a = ((mlc_int128)p->under.p[i].k << p->shift) - (mlc_int128)m * p->under.p[i].x - 1;
+        if (i == 0 || a < *hi)
+            *hi = a;
+    }
+}
+
+static mlc_int128 width(const problem *p, int64_t m) {
+    mlc_int128 lo, hi;
+    addends(p, m, &lo, &hi);
+    return hi - lo;
+}
+
+/* A multiplier in [lo, hi] that leaves an addend; -1: none. */
+static int64_t search(const problem *p, int64_t lo, int64_t hi) {
+    while (hi - lo > 3) {
+        int64_t a = lo + (hi - lo) / 3, b = hi - (hi - lo) / 3;
+        mlc_int128 at_a = width(p, a), at_b = width(p, b);
+        if (at_a >= 0 || at_b >= 0)
+            return at_a >= at_b ? a : b;
+        if (at_a < at_b)
+            lo = a + 1;
+        else
+            hi = b - 1;
+    }
+    for (int64_t m = lo; m <= hi; m++)
+        if (width(p, m) >= 0)
+            return m;
+    return -1;
+}
+
+/* The slopes that the first and last steps leave: [lo, hi] at this shift. */
+static void slopes(const problem *p, int64_t most, int64_t *lo, int64_t *hi) {
+    *lo = 1;
+    *hi = most;
+    for (int64_t i = 0; i < 2; i++) {
+        point a = p->above.p[i ? p->above.n - 1 : 0], u = p->under.p[i ? 0 : p->under.n - 1];
+        mlc_int128 rise = (mlc_int128)(u.k - a.k) << p->shift, run = (mlc_int128)u.x - a.x;
+        if (run > 0 && rise / run < *hi) /* m*run < rise */
+            *hi = (int64_t)(rise / run);
+        if (run < 0 && rise / run > *lo) /* m > rise/run, both negative */
+            *lo = (int64_t)(rise / run);
+    }
+}
+
+bool mlc_step_fit(mlc_arena *arena, const mlc_steps *f, int n, int64_t magnitude, mlc_fit *fit) {
+    int64_t total = 0, count = 0;
+    for (int i = 0; i < n; i++)
+        total += f[i].n;
+    if (total == 0)
+        return false;
+    point *above = MLC_NEW_ARRAY(arena, total, point), *under = MLC_NEW_ARRAY(arena, total, point);
+    for (int i = 0; i < n; i++)
+        for (int64_t j = 0; j < f[i].n; j++, count++) {
+            above[count] = (point){f[i].at[j], f[i].k[j]};
+            under[count] = (point){f[i].below[j], f[i].k[j]};
+        }
+    problem p = {hull_of(above, total, 1), hull_of(under, total, -1), 0};
+    const mlc_int128 limit = (mlc_int128)1 << MLC_ACCUMULATOR_BITS;
+    for (; p.shift < MLC_ACCUMULATOR_BITS; p.shift++) {
+        int64_t lo, hi, m = -1;
+        slopes(&p, (int64_t)((limit - 1) / (magnitude > 0 ? magnitude : 1)), &lo, &hi);
+        if (lo <= hi)
+            m = search(&p, lo, hi);
+        if (m < 0)
+            continue;
+        mlc_int128 least, most;
+        addends(&p, m, &least, &most);
+        mlc_int128 a = least + (most - least) / 2;
+        if ((a < 0 ? -a : a) + (mlc_int128)m * magnitude >= limit)
+            return false;
+        *fit = (mlc_fit){m, (int64_t)a, p.shift};
+        return true;
+    }
+    return false;
+}
+
+int64_t mlc_fit_at(const mlc_fit *fit, int64_t x) {
+    return (int64_t)(((mlc_int128)x * fit->multiplier + fit->addend) >> fit->shift);
+}

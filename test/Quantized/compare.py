@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Compare quantized models, compiled and run by mlc, with ONNX's semantics, output by output and bit by bit.
+
+usage: compare.py --mlc PATH --mlc-run PATH [--backend kernel|host] [--samples N] [--markdown FILE] FOLDER ...
+
+A folder is one model (model.onnx, inputs.npz) or holds models at any depth; models without quantized ops are
+left out. Each runs on the recorded inputs and on N random ones, uniform between the least and the largest
+recorded value of every feature. The reference is onnxruntime without graph optimizations; a model with ops that
+it does not have is run by the onnx package's reference evaluator with the definitions below. Where outputs
+differ, the first quantized value that does is found, and how far its real value is from a rounding tie.
+Exit status 1 when a model does not run, or differs by more than its DEVIATIONS say.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+QUANTIZERS = {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd", "QLinearMul", "QLinearSigmoid",
+              "QLinearLeakyRelu", "QLinearConcat", "QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSoftmax",
+              "DynamicQuantizeLinear", "Quant", "BipolarQuant"}
+QUANTIZED = QUANTIZERS | {"DequantizeLinear", "MatMulInteger", "ConvInteger"}
+
+
+class Quant(OpRun):
+    """QONNX's definition: clamp(x / scale + zero) rounded, on a grid of any width."""
+    op_domain = "qonnx.custom_op.general"
+
+    def _run(self, x, scale, zero, width, signed=1, narrow=0, rounding_mode="ROUND"):
+        f = np.float32
+        top = 2.0 ** (float(np.ravel(width)[0]) - bool(signed)) - 1
+        low = -top - 1 + bool(narrow) if signed else 0.0
+        if not signed:
+            top -= bool(narrow)
+        rounded = {"ROUND": np.rint, "FLOOR": np.floor, "CEIL": np.ceil}[rounding_mode.upper()]
+        y = rounded(np.clip((x / scale).astype(f) + zero, f(low), f(top)))
+        return (((y - zero) * scale).astype(f),)
+
+
+def without_free_names(model):
+    """onnxruntime takes no node of a domain it does not know."""
+    return any(n.domain.startswith(("qonnx", "onnx.brevitas", "finn")) for n in model.graph.node)
+
+
+class Reference:
+    def __init__(self, model):
+        self.model, self.session = model, None
+        self.inputs = [i for i in model.graph.input if i.name not in {t.name for t in model.graph.initializer}]
+        self.outputs = [o.name for o in model.graph.output]
+        if without_free_names(model):
+            model = onnx.ModelProto.FromString(model.SerializeToString())
+            for i in model.opset_import:
+                if i.domain == Quant.op_domain:
+                    i.version = 1
+            self.session, self.name = ReferenceEvaluator(model, new_ops=[Quant]), "onnx.reference"
+        else:
+            import onnxruntime as ort
+            o = ort.SessionOptions()
+            o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            o.intra_op_num_threads = o.inter_op_num_threads = 1
+            o.use_deterministic_compute = True
+            o.log_severity_level = 3
+            self.session = ort.InferenceSession(model.SerializeToString(), o, providers=["CPUExecutionProvider"])
+            self.name = "onnxruntime"
+
+    def run(self, samples):
+        """One run per sample: {output: array with the sample index first}."""
+        n = len(next(iter(samples.values())))
+        rows = [self.session.run(self.outputs, {k: v[i] for k, v in samples.items()}) for i in range(n)]
+        return {name: np.stack([np.asarray(r[k]) for r in rows]) for k, name in enumerate(self.outputs)}
+
+
+def make_samples(reference, recorded, n):
+    """Recorded samples, then random ones: {input: [samples, batch 1, ...]}."""
+    rng, out = np.random.default_rng(1), {}
+    for i in reference.inputs:
+        dims = [d.dim_value or 1 for d in i.type.tensor_type.shape.dim]
+        own = recorded[i.name] if i.name in recorded else next(iter(recorded.values()))
+        own = own.reshape([len(own)] + dims)
+        low, high = own.min(axis=0), own.max(axis=0)
+        if own.dtype.kind == "f":
+            x = low + (high - low) * rng.random([n] + dims)
+        else:
+            x = rng.integers(low.astype(np.int64), high.astype(np.int64) + 1, [n] + dims)
+        out[i.name] = np.concatenate([own, x.astype(own.dtype)])
+    return out
+
+
+def run_mlc(a, model, samples, recorded, folder):
+    """Outputs of the compiled model, or the reason why there are none."""
+    path, obj, inputs, outputs = (os.path.join(folder, f) for f in ("m.onnx", "m.o", "in.npz", "out.npz"))
+    onnx.save(model, path)
+    np.savez(inputs, **{k: v for k, v in samples.items()})
+    calibration = os.path.join(folder, "calibration.npz")
+    np.savez(calibration, **{k: v[:recorded] for k, v in samples.items()})
+    for command in ([a.mlc, "--target=bpf-raw", *a.mlc_arg, "--calibrate=" + calibration, path, "-o", obj],
+                    [a.mlc_run, "eval", obj, "--backend=" + a.backend, "--inputs=" + inputs, "--outputs=" + outputs]):
+        p = subprocess.run(command, capture_output=True, text=True, timeout=a.timeout)
+        if p.returncode:
+            lines = [line for line in p.stderr.splitlines() if "error:" in line] or p.stderr.splitlines() or ["?"]
+            return None, re.sub(r"^\S*: error: ", "", lines[0].strip())[:150]
+    with np.load(outputs) as f:
+        return dict(f), ""
+
+
+def constants(graph):
+    c = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    c.update({n.output[0]: numpy_helper.to_array(n.attribute[0].t) for n in graph.node
+              if n.op_type == "Constant" and n.attribute[0].name == "value"})
+    return c
+
+
+def step_of(graph, name):
+    """The size of one quantization step of an output, 0 where it is not quantized."""
+    c = constants(graph)
+    for n in graph.node:
+        if name in n.output:
+            if n.op_type == "DequantizeLinear" and n.input[1] in c:
+                return float(np.max(c[n.input[1]]))
+            if n.op_type in ("Reshape", "Flatten", "Squeeze", "Transpose", "Identity", "Unsqueeze"):
+                return step_of(graph, n.input[0])
+            return 1.0 if n.op_type in QUANTIZERS and n.op_type != "Quant" else 0.0
+    return 0.0
+
+
+def explain(a, model, samples, recorded, bad, folder):
+    """The first quantized values that differ on sample indices `bad`: {node: [count, largest distance from a tie]}."""
+    wide = onnx.ModelProto.FromString(model.SerializeToString())
+    del wide.graph.output[:]
+    c, nodes, tensors = constants(wide.graph), [], []
+    for n in wide.graph.node:
+        if n.op_type in QUANTIZERS and n.op_type != "DynamicQuantizeLinear":
+            nodes.append(n)
+            tensors.append(n.output[0])
+            if n.op_type == "QuantizeLinear" and n.input[0] not in tensors:
+                tensors.append(n.input[0])
+    known = {i.name for i in wide.graph.input} | set(c)
+    tensors = [t for t in tensors if t not in known]
+    inferred = {v.name: v for v in onnx.shape_inference.infer_shapes(wide).graph.value_info}
+    originals = {o.name: o for o in model.graph.output}
+    for t in tensors:
+        wide.graph.output.append(originals.get(t) or inferred.get(t) or helper.make_empty_tensor_value_info(t))
+    try:
+        some = {k: np.concatenate([v[:recorded], v[bad]]) for k, v in samples.items()}
+        want = Reference(wide).run({k: v[bad] for k, v in samples.items()})
+        got, why = run_mlc(a, wide, some, recorded, folder)
+    except Exception as e:  # whatever onnxruntime or the checker raises
+        return {"?": [len(bad), str(e).splitlines()[0][:80]]}
+    if got is None:
+        return {"?": [len(bad), why]}
+    found = {}
+    for row in range(len(bad)):
+        for n in nodes:
+            t = n.output[0]
+            if t not in want:
+                continue
+            w, g = want[t][row].ravel(), got[t].reshape((len(bad) + recorded,) + want[t].shape[1:])[recorded + row].ravel()
+            at = np.flatnonzero(w != g)
+            if not len(at):
+                continue
+            tie = None
+            if n.op_type == "QuantizeLinear" and n.input[0] in want and n.input[1] in c and c[n.input[1]].size == 1:
+                x = want[n.input[0]][row].ravel()[at].astype(np.float64) / float(c[n.input[1]].ravel()[0])
+                tie = float(np.max(np.abs(np.abs(x - np.floor(x)) - 0.5)))
+            entry = found.setdefault(f"{n.name or t} ({n.op_type})", [0, 0.0])
+            entry[0] += 1
+            entry[1] = entry[1] if tie is None else max(entry[1], tie) if isinstance(entry[1], float) else tie
+            break
+        else:
+            found.setdefault("behind the last quantized value", [0, 0.0])[0] += 1
+    return found
+
+
+def compare(a, folder):
+    r = {"model": os.path.basename(folder), "ops": "", "samples": 0, "outputs": 0, "equal": 0, "steps": 0.0, "why": ""}
+    model = onnx.load(os.path.join(folder, "model.onnx"))
+    present = {n.op_type for n in model.graph.node} & QUANTIZED
+    if not present:
+        return None
+    r["ops"] = ", ".join(sorted(present))
+    with tempfile.TemporaryDirectory() as tmp:
+        try:
+            reference = Reference(model)
+            recorded = dict(np.load(os.path.join(folder, "inputs.npz")))
+            n_recorded = len(next(iter(recorded.values())))
+            samples = make_samples(reference, recorded, a.samples)
+            got, why = run_mlc(a, model, samples, n_recorded, tmp)
+            if got is None:
+                r["why"] = why
+                return r
+            want = reference.run(samples)
+        except subprocess.TimeoutExpired:
+            r["why"] = f"no answer in {a.timeout} s"
+            return r
+        except Exception as e:  # whatever onnxruntime or the checker raises
+            r["why"] = str(e).splitlines()[0][:150]
+            return r
+        n = n_recorded + a.samples
+        different, notes = np.zeros(n, bool), []
+        for name, w in want.items():
+            if name not in got:
+                r["why"] = f"output {name} is missing"
+                return r
+            w = w.reshape(n, -1)
+            g = got[name].reshape(n, -1)
+            delta = np.abs(g.astype(np.float64) - w.astype(np.float64))
+            step, same = step_of(model.graph, name), g == w
+            if not step and w.dtype.kind == "f":  # a real number: within the rounding of float sums
+                scale = max(float(np.max(np.abs(w))), 1e-30)
+                same = delta <= a.real * scale
+                notes.append(f"{name}: real, off by {np.max(delta) / scale:.1e} of its range")
+                step = scale
+            different |= ~same.all(axis=1)
+            r["steps"] = max(r["steps"], float(np.max(delta) / step) if w.size else 0.0)
+        r.update(samples=n, outputs=len(want), equal=int(n - different.sum()), reference=reference.name)
+        bad = np.flatnonzero(different)
+        if len(bad):
+            found = explain(a, model, samples, n_recorded, bad[:a.explain], tmp)
+            notes += [f"{k}: first in {v[0]} of {min(len(bad), a.explain)}" +
+                      (f", at most {v[1]:.1e} of a step from a tie" if isinstance(v[1], float) and v[1] else
+                       f" ({v[1]})" if isinstance(v[1], str) else "") for k, v in found.items()]
+        r["why"] = "; ".join(notes)
+    return r
+
+
+HEADER = """# Quantized models against ONNX's semantics
+
+Made by `test/Quantized/compare.py`: each model, compiled and run in the {backend}, against the reference on the
+recorded inputs and on random ones. *Equal* counts samples all of whose outputs are equal, quantized and integer
+ones bit by bit. *Worst* is the largest deviation in steps of the output's quantization; of an output that is not
+quantized, in parts of its range.
+
+| model | ops | reference | samples | equal | worst | where and why |
+|---|---|---|---|---|---|---|
+"""
+
+
+def table(results, backend):
+    rows = [f"| {r['model']} | {r['ops']} | {r.get('reference', '-')} | {r['samples'] or '-'} | {r['equal'] if r['samples'] else 'does not run'} | "
+            f"{r['steps']:.3g} | {r['why']} |\n" for r in results]
+    return HEADER.format(backend=backend) + "".join(rows)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--mlc", default="mlc")
+    p.add_argument("--mlc-run", default="mlc-run")
+    p.add_argument("--mlc-arg", action="append", default=[])
+    p.add_argument("--backend", default="kernel", choices=["kernel", "host"])
+    p.add_argument("--samples", type=int, default=200, help="random samples per model")
+    p.add_argument("--explain", type=int, default=50, help="differing samples to look into")
+    p.add_argument("--real", type=float, default=1e-5, help="what a real output may be off, in parts of its range")
+    p.add_argument("--timeout", type=float, default=600)
+    p.add_argument("--jobs", type=int, default=1)
+    p.add_argument("--markdown")
+    p.add_argument("--json")
+    p.add_argument("folders", nargs="+")
+    a = p.parse_args()
+    found = sorted({d for f in a.folders for d, _, files in os.walk(f) if {"model.onnx", "inputs.npz"} <= set(files)})
+    results = []
+    with ThreadPoolExecutor(a.jobs) as pool:
+        for r in pool.map(lambda d: compare(a, d), found):
+            if r is None:
+                continue
+            results.append(r)
+            state = "fails" if not r["samples"] else "equal" if r["equal"] == r["samples"] else "differs"
+            print(f"{state:8}{r['equal']:6}/{r['samples']:<6} worst {r['steps']:<9.3g} {r['model']}  {r['why']}", flush=True)
+    equal = sum(r["samples"] > 0 and r["equal"] == r["samples"] for r in results)
+    print(f"{equal} of {len(results)} models equal on every sample")
+    if a.markdown:
+        with open(a.markdown, "w") as f:
+            f.write(table(results, a.backend))
+    if a.json:
+        with open(a.json, "w") as f:
+            json.dump(results, f, indent=1)
+    return 0 if equal == len(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
