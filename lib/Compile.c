@@ -48,6 +48,12 @@ static bool wants_print(const mlc_options *options, const char *pass) {
     return false;
 }
 
+static bool check_pass(mlc_diag *diag, const char *name) {
+    if (strcmp(name, "import") == 0 || mlc_pass_find(name)) return true;
+    mlc_error(diag, "no pass '%s'", mlc_escape(name));
+    return mlc_note(diag, "`mlc --list-passes` shows them");
+}
+
 static bool check_options(const mlc_options *o, mlc_diag *diag, const mlc_target **target) {
     static const char *const mcpus[] = {"v1", "v2", "v3", "v4"};
     *target = mlc_target_find(o->target);
@@ -64,10 +70,9 @@ static bool check_options(const mlc_options *o, mlc_diag *diag, const mlc_target
     if (!strchr("0123s", o->opt_level)) return mlc_error(diag, "no optimization level O%c", o->opt_level);
     if (o->on_error && strcmp(o->on_error, "pass") != 0 && strcmp(o->on_error, "drop") != 0)
         return mlc_error(diag, "--on-error=%s: use pass or drop", mlc_escape(o->on_error));
-    if (o->stop_after && strcmp(o->stop_after, "import") != 0 && !mlc_pass_find(o->stop_after)) {
-        mlc_error(diag, "no pass '%s'", mlc_escape(o->stop_after));
-        return mlc_note(diag, "`mlc --list-passes` shows them");
-    }
+    if (o->stop_after && !check_pass(diag, o->stop_after)) return false;
+    for (const char *const *p = o->print_after; p && *p; p++)
+        if (strcmp(*p, "all") != 0 && !check_pass(diag, *p)) return false;
     return true;
 }
 
@@ -120,25 +125,27 @@ static bool read_calibration(mlc_graph *g, mlc_pass_context *context) {
     return !options->labels || mlc_calibration_read_labels(g, options->labels, data);
 }
 
+static bool prepare(mlc_graph *g, mlc_pass_context *context) {
+    if (context->target->packet && !bind_features(g, context->options, (mlc_feature_binding **)&context->binding))
+        return false;
+    return !context->options->calibrate || read_calibration(g, context);
+}
+
 static mlc_graph *run_passes(mlc_graph *g, mlc_pass_context *context, bool *stopped, mlc_report **report) {
     const mlc_options *options = context->options;
     *stopped = options->stop_after && strcmp(options->stop_after, "import") == 0;
     int n;
     const mlc_pass *passes = mlc_passes(&n);
+    bool prepared = false;
     for (int i = 0; i < n && !*stopped; i++) {
         if (g->stage != passes[i].before) continue; /* a text file may start further down */
+        /* What comes from outside needs shapes, and is needed from then on. */
+        if (g->stage == MLC_SHAPED && !prepared && !(prepared = prepare(g, context))) return NULL;
         g = mlc_pass_run(&passes[i], g, context);
         if (!g) return NULL;
         if (wants_print(options, passes[i].name)) fprintf(stderr, "%s", mlc_graph_print(g, g->arena));
         *stopped = options->stop_after && strcmp(options->stop_after, passes[i].name) == 0;
         if (options->report && strcmp(passes[i].name, "quantize") == 0) *report = mlc_report_make(g, context);
-        /* What comes from outside is prepared between the stages that need it. */
-        if (strcmp(passes[i].name, "infer-shapes") == 0) {
-            if (context->target->packet && !*stopped &&
-                !bind_features(g, options, (mlc_feature_binding **)&context->binding))
-                return NULL;
-            if (options->calibrate && !read_calibration(g, context)) return NULL;
-        }
     }
     return g;
 }

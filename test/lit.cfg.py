@@ -33,7 +33,7 @@ config.test_exec_root = os.path.join(config.build_dir, "test")
 
 bin_dir = os.path.join(config.build_dir, "bin")
 config.environment["PATH"] = os.pathsep.join(
-    [bin_dir, os.path.dirname(sys.executable), os.environ["PATH"], "/usr/sbin", "/sbin", config.llvm_bin])
+    [bin_dir, os.path.dirname(sys.executable), config.llvm_bin, os.environ["PATH"], "/usr/sbin", "/sbin"])
 config.environment["LC_ALL"] = "C.UTF-8"
 config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 

@@ -23,6 +23,7 @@
 typedef enum mlc_chain_kind {
     MLC_CHAIN_LINEAR, /* round((x - zero) * scale + offset) to `dtype` */
     MLC_CHAIN_GRID,   /* saturate(half-even(float(float(prev) * scale)) + zero) of integer type `dtype` */
+    MLC_CHAIN_QUANTIZE, /* saturate(half-even(prev / scale in type `precision`) + zero) of integer type `dtype` */
     MLC_CHAIN_NODE,   /* an element-wise node: eval of `node` with prev in place of input `at`, and constants */
     MLC_CHAIN_PAIR,   /* an element-wise node of two: prev of x at input `at`, other of y at `other_at` */
 } mlc_chain_kind;
@@ -39,6 +40,7 @@ typedef struct mlc_chain {
     int depth;     /* chains behind each other, from 1 */
     int direction; /* 1 never falls as x grows, -1 never rises, 0 not known */
     mlc_dtype dtype; /* of the result */
+    mlc_dtype precision; /* QUANTIZE: of the division */
     double scale, offset;
     int64_t zero;
     const mlc_node *node;
@@ -83,6 +85,8 @@ mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *
 
 const mlc_chain *mlc_chain_linear(mlc_quant *q, double scale, int64_t zero, double offset, mlc_dtype dtype);
 const mlc_chain *mlc_chain_grid(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype);
+const mlc_chain *mlc_chain_quantize(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype,
+                                    mlc_dtype precision);
 
 /* A form of one class. */
 mlc_form *mlc_form_simple(mlc_quant *q, mlc_value *x, const mlc_chain *chain);

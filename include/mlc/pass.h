@@ -53,9 +53,6 @@ const mlc_pass *mlc_pass_find(const char *name);
 /* Runs one pass and verifies what it leaves. */
 mlc_graph *mlc_pass_run(const mlc_pass *pass, mlc_graph *g, mlc_pass_context *context);
 
-/* "q15.16": integer and fraction bits, sign apart, 31 in all at most. */
-bool mlc_input_format_parse(const char *text, int *integer, int *fraction);
-
 /* Reads sample inputs (.npz with an array for each graph input, sample index
  * first; .npy or .csv for a single input) for a SHAPED graph. Reports and
  * returns false on anything that does not fit the model. */
@@ -69,9 +66,11 @@ bool mlc_calibration_read_labels(mlc_graph *g, const char *spec, mlc_calibration
  * result has one tensor per value, indexed by id (constants included). */
 const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
 
-/* The same without rounding the results of nodes to their dtypes: what certified
- * bounds are about. Models that quantize themselves are rounded all the same: there
- * the float arithmetic is part of what they specify. */
+/* Whether the model quantizes anything by itself. */
+bool mlc_quantizes(const mlc_graph *graph);
+/* The same without rounding the results of nodes to their dtypes, floats as DOUBLE:
+ * what certified bounds are about. Models that quantize themselves are rounded all
+ * the same: there the float arithmetic is part of what they specify. */
 const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
 
 /* The reference evaluator of INTEGER graphs: one int64 array per value, by id.
@@ -79,7 +78,8 @@ const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *i
 const int64_t **mlc_eval_int(const mlc_graph *g, const int64_t *const *inputs, mlc_arena *arena);
 
 /* A sample of the model as the integer graph takes it: rounded to the format of
- * input `v`, limited to its interval, NaN as 0. *outside counts limited elements. */
+ * input `v` in the arithmetic of the sample's type, limited to its interval, NaN as
+ * 0. *outside counts limited elements. */
 const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample, int64_t *outside);
 
 #endif

@@ -233,7 +233,7 @@ bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
     cg->context = LLVMContextCreate();
     mlc_arena_defer(cg->arena, dispose_context, cg->context);
     mlc_llvm_open(cg, cg->context);
-    cg->machine = mlc_llvm_machine(cg, cg->target->entry == NULL);
+    cg->machine = mlc_llvm_machine(cg, cg->target->entry == NULL, LLVMCodeGenLevelDefault);
     if (!cg->machine) return false;
     cg->module = new_module(cg, "mlc");
     mlc_arena_defer(cg->arena, dispose_module, cg->module);

@@ -104,7 +104,7 @@ void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section,
 
 /* Diagnostics of LLVM go to cg->diag from here on. */
 void mlc_llvm_open(mlc_codegen *cg, LLVMContextRef context);
-LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host);
+LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host, LLVMCodeGenOptLevel level);
 /* Object or assembly in memory; arena-owned. */
 bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, bool assembly, const char **data,
                    size_t *size);

@@ -97,7 +97,8 @@ bool mlc_host_image(mlc_codegen *cg, const char **data, size_t *size) {
     mlc_llvm_open(cg, context);
     LLVMModuleRef m = LLVMModuleCreateWithNameInContext("model", context);
     mlc_arena_defer(cg->arena, dispose_module, m);
-    LLVMTargetMachineRef machine = mlc_llvm_machine(cg, true);
+    /* It is there to be compared with: quick to compile rather than quick. */
+    LLVMTargetMachineRef machine = mlc_llvm_machine(cg, true, LLVMCodeGenLevelNone);
     if (!machine) return false;
     LLVMSetTarget(m, "x86_64-unknown-linux-gnu");
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);

@@ -45,7 +45,7 @@ void mlc_llvm_open(mlc_codegen *cg, LLVMContextRef context) {
     LLVMContextSetDiagnosticHandler(context, on_diagnostic, cg);
 }
 
-LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host) {
+LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host, LLVMCodeGenOptLevel level) {
     const char *triple = host ? "x86_64-unknown-linux-gnu" : "bpfel-unknown-none";
     LLVMTargetRef target;
     char *message = NULL;
@@ -56,7 +56,7 @@ LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host) {
     }
     const char *cpu = host ? "x86-64" : cg->options->mcpu ? cg->options->mcpu : "v3";
     LLVMTargetMachineRef machine =
-        LLVMCreateTargetMachine(target, triple, cpu, "", LLVMCodeGenLevelDefault, host ? LLVMRelocPIC : LLVMRelocDefault,
+        LLVMCreateTargetMachine(target, triple, cpu, "", level, host ? LLVMRelocPIC : LLVMRelocDefault,
                                 host ? LLVMCodeModelSmall : LLVMCodeModelDefault);
     mlc_arena_defer(cg->arena, dispose_machine, machine);
     return machine;

@@ -141,8 +141,10 @@ static bool quantize_div(mlc_quant *q, const mlc_node *node) {
         mlc_value *a = operand(q, node, 0), *b = operand(q, node, 1);
         if (!a || !b)
             return false;
-        if (mlc_dtype_is_float(node->out[0]->dtype))
+        if (mlc_dtype_is_float(node->out[0]->dtype)) {
+            b = mlc_q_divisor(q, node->in[1], b);
             return mlc_q_result(q, node, mlc_q_divide(q, a, b, mlc_q_least(q, node->in[1])));
+        }
         mlc_value *y = mlc_q_truncated(q, a, b);
         return mlc_q_result(q, node, y ? mlc_q_wrap(q, y, node->out[0]->dtype) : NULL);
     }

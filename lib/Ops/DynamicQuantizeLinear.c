@@ -1,4 +1,5 @@
 #include "Grid.h"
+#include "Whole.h"
 
 #include <math.h>
 
@@ -29,6 +30,66 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
         out[2]->i[0] = zero;
 }
 
+/* v reduced over all elements, and 0. */
+static mlc_value *extreme(mlc_quant *q, mlc_value *v, mlc_reduce kind) {
+    const mlc_shape scalar = {0};
+    const int64_t n = mlc_shape_elements(&v->shape);
+    int64_t *index = MLC_NEW_ARRAY(q->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++)
+        index[i] = i;
+    mlc_value *r = mlc_q_reduce(q, kind, v, index, n, &scalar);
+    return mlc_q_exact(q, kind == MLC_REDUCE_MAX ? "Max" : "Min", r, mlc_q_scalar(q, 0));
+}
+
+/* round(255 * v / range) for |v| <= range, in integers: half up. */
+static mlc_value *share(mlc_quant *q, mlc_value *v, mlc_value *range) {
+    mlc_value *up = mlc_q_exact(q, "Mul", range, mlc_q_scalar(q, 511)); /* 2*255 range to be positive, range to round */
+    mlc_value *sum = mlc_q_exact(q, "Add", mlc_q_exact(q, "Mul", v, mlc_q_scalar(q, 510)), up);
+    sum = mlc_q_exact(q, "Max", sum, mlc_q_scalar(q, 0));
+    mlc_value *r = mlc_q_exact(q, "Divide", sum, mlc_q_exact(q, "Mul", range, mlc_q_scalar(q, 2)));
+    return mlc_q_exact(q, "Sub", r, mlc_q_scalar(q, 255));
+}
+
+/* v limited to 0..255. The real-valued model divides by another range: the bound of the error is all of that. */
+static mlc_value *byte(mlc_quant *q, mlc_value *v) {
+    v = mlc_q_exact(q, "Min", mlc_q_exact(q, "Max", v, mlc_q_scalar(q, 0)), mlc_q_scalar(q, 255));
+    if (!v || v->constant)
+        return v;
+    v->err = MLC_NEW_ARRAY(q->arena, mlc_shape_elements(&v->shape), double);
+    for (int64_t i = 0; i < mlc_shape_elements(&v->shape); i++)
+        v->err[i] = 255;
+    return v;
+}
+
+/*
+ * The arithmetic is that of real numbers on x in fixed point: where float rounding
+ * decides a tie, the result may be one step from that of eval.
+ */
+static bool quantize(mlc_quant *q, const mlc_node *node) {
+    enum { BITS = 31 };
+    const mlc_shape scalar = {0};
+    mlc_value *x = mlc_q_narrow(q, mlc_q_value(q, node->in[0]), BITS);
+    if (!x || mlc_shape_elements(&x->shape) == 0)
+        return false;
+    mlc_value *lo = extreme(q, x, MLC_REDUCE_MIN), *hi = extreme(q, x, MLC_REDUCE_MAX);
+    mlc_value *range = mlc_q_exact(q, "Max", mlc_q_exact(q, "Sub", hi, lo), mlc_q_scalar(q, 1));
+    mlc_value *zero = byte(q, share(q, mlc_q_exact(q, "Sub", mlc_q_scalar(q, 0), lo), range));
+    mlc_value *y = byte(q, mlc_q_exact(q, "Add", share(q, x, range), zero));
+    if (!y || !zero)
+        return false;
+    double err = 0;
+    for (int64_t i = 0; i < mlc_shape_elements(&x->shape); i++)
+        err = fmax(err, mlc_q_err(x, i));
+    mlc_value *scale = mlc_q_reshape(q, range, &scalar);
+    if (!scale)
+        return false;
+    scale->scale = x->scale / 255;
+    scale->err = MLC_NEW_ARRAY(q->arena, 1, double);
+    scale->err[0] = fmax(2 * err, x->scale) / 255;
+    return mlc_q_bind(q, node->out[0], y) && (!node->out[1] || mlc_q_bind(q, node->out[1], scale)) &&
+           (!node->out[2] || mlc_q_bind(q, node->out[2], zero));
+}
+
 MLC_OPS(DynamicQuantizeLinear, {.domain = "",
                                 .name = "DynamicQuantizeLinear",
                                 .since = 11,
@@ -38,4 +99,5 @@ MLC_OPS(DynamicQuantizeLinear, {.domain = "",
                                 .min_out = 3,
                                 .max_out = 3,
                                 .infer = infer,
-                                .eval = eval});
+                                .eval = eval,
+                                .quantize = quantize});

@@ -26,6 +26,11 @@ bool mlc_form_dequantize(mlc_quant *q, const mlc_node *node);
 /* The form `f` behind a node: input `at` of it, with constants for all others. */
 mlc_form *mlc_form_through(mlc_quant *q, const mlc_node *node, int at, const mlc_form *f);
 
+/* x broadcast to `shape`. */
+mlc_value *mlc_form_spread(mlc_quant *q, mlc_value *x, const mlc_shape *shape);
+/* One element of a tensor, as [1]. */
+const mlc_tensor *mlc_form_element(mlc_quant *q, const mlc_tensor *t, int64_t i);
+
 /* Binds `v`, of integer type, to the step function that `f` is. */
 bool mlc_form_bind_step(mlc_quant *q, const mlc_value *v, const mlc_form *f);
 

@@ -6,7 +6,7 @@
 static int direction(const mlc_node *node, int at, const mlc_tensor *const *constants) {
     static const char *const rising[] = {"Relu",     "Sigmoid", "Tanh", "Softplus", "Softsign", "Selu", "Exp",
                                          "Identity", "Cast",    "Erf",  "Floor",    "Ceil",     "Round", "Clip",
-                                         "Add",      "Max",     "Min",  "QuantizeLinear"};
+                                         "Add",      "Max",     "Min"};
     static const char *const sloped[] = {"LeakyRelu", "Elu", "Celu", "HardSigmoid"};
     const char *op = node->op->name;
     for (size_t i = 0; i < sizeof rising / sizeof rising[0]; i++)
@@ -53,8 +53,7 @@ static bool constants_fit(const mlc_node *node, int at) {
     return true;
 }
 
-/* x broadcast to `shape`. */
-static mlc_value *spread(mlc_quant *q, mlc_value *x, const mlc_shape *shape) {
+mlc_value *mlc_form_spread(mlc_quant *q, mlc_value *x, const mlc_shape *shape) {
     if (mlc_shape_equal(&x->shape, shape))
         return x;
     const int64_t n = mlc_shape_elements(shape);
@@ -64,7 +63,7 @@ static mlc_value *spread(mlc_quant *q, mlc_value *x, const mlc_shape *shape) {
     return mlc_form_take(q, x, index, shape);
 }
 
-static const mlc_tensor *element(mlc_quant *q, const mlc_tensor *t, int64_t i) {
+const mlc_tensor *mlc_form_element(mlc_quant *q, const mlc_tensor *t, int64_t i) {
     const mlc_shape one = {1, {1}};
     mlc_tensor *e = mlc_tensor_create(q->arena, t->dtype, &one);
     mlc_move(e, 0, t, i);
@@ -98,7 +97,7 @@ mlc_form *mlc_form_through(mlc_quant *q, const mlc_node *node, int at, const mlc
         const mlc_tensor **constants = MLC_NEW_ARRAY(q->arena, node->n_in, const mlc_tensor *);
         for (int k = 0; k < node->n_in; k++)
             if (k != at && node->in[k])
-                constants[k] = element(q, node->in[k]->constant, constant_at(node, k, i));
+                constants[k] = mlc_form_element(q, node->in[k]->constant, constant_at(node, k, i));
         mlc_chain *chain = MLC_NEW(q->arena, mlc_chain);
         *chain = (mlc_chain){.kind = MLC_CHAIN_NODE, .depth = prev->depth + 1, .dtype = y->dtype, .node = node, .at = at,
                              .prev = prev, .constants = constants};
@@ -106,8 +105,8 @@ mlc_form *mlc_form_through(mlc_quant *q, const mlc_node *node, int at, const mlc
         chains[c] = chain;
     }
     r->chain = chains;
-    r->x = spread(q, f->x, &y->shape);
-    r->y = f->y ? spread(q, f->y, &y->shape) : NULL;
+    r->x = mlc_form_spread(q, f->x, &y->shape);
+    r->y = f->y ? mlc_form_spread(q, f->y, &y->shape) : NULL;
     r->depth++;
     return r->x && (!f->y || r->y) ? r : NULL;
 }
@@ -165,7 +164,7 @@ static bool pair_form(mlc_quant *q, const mlc_node *node, const mlc_form *a, con
         b->depth >= MLC_FORM_DEPTH || mlc_shape_elements(shape) == 0)
         return false;
     const bool same = a->x == b->x && mlc_shape_equal(&a->x->shape, shape);
-    mlc_value *x = spread(q, a->x, shape), *y = same ? NULL : spread(q, b->x, shape);
+    mlc_value *x = mlc_form_spread(q, a->x, shape), *y = same ? NULL : mlc_form_spread(q, b->x, shape);
     if (!x || (!same && !y))
         return false;
     const mlc_pair pair = pair_of(node, a->chain[0], b->chain[0]);

@@ -123,9 +123,9 @@ static mlc_value *part(mlc_quant *q, mlc_value *x, int64_t first, int64_t rows, 
     return mlc_q_gather(q, &x, 1, index, 0, &shape);
 }
 
-/* a * b for a constant b: one linear layer over all rows, or one for each matrix of b. */
-static mlc_value *constant_right(mlc_quant *q, const mlc_product *p, double alpha, mlc_value *a,
-                                 const mlc_tensor *b, const double *bias, const mlc_shape *shape) {
+/* One linear layer over all rows, or one for each matrix of b. */
+mlc_value *mlc_q_product_right(mlc_quant *q, const mlc_product *p, double alpha, mlc_value *a,
+                               const mlc_tensor *b, const double *bias, const mlc_shape *shape) {
     mlc_value *x = rows_of(q, p, a);
     if (!x)
         return NULL;
@@ -165,7 +165,7 @@ static mlc_value *constant_left(mlc_quant *q, const mlc_product *p, double alpha
                                 .trans_a = !p->trans_b,
                                 .trans_b = !p->trans_a};
     const mlc_shape turned_shape = {3, {p->batch, p->N, p->M}};
-    mlc_value *y = constant_right(q, &turned, alpha, b, a, NULL, &turned_shape);
+    mlc_value *y = mlc_q_product_right(q, &turned, alpha, b, a, NULL, &turned_shape);
     if (!y || p->N == 1 || p->M == 1)
         return y ? mlc_q_reshape(q, y, shape) : NULL;
     int64_t *index = MLC_NEW_ARRAY(q->arena, mlc_shape_elements(shape), int64_t), at = 0;
@@ -197,12 +197,22 @@ static void product_error(mlc_quant *q, const mlc_product *p, const mlc_value *a
                 }
 }
 
-/* Bits of each factor so that a sum of K products fits int64 with room to spare. */
-static int factor_bits(int64_t K) {
-    int log = 0;
+/* Takes bits from the wider factor until a sum of K products fits the accumulator. */
+static bool fit_products(mlc_quant *q, int64_t K, mlc_value **a, mlc_value **b) {
+    enum { ROOM = 62 };
+    mlc_value **side[2] = {a, b};
+    int bits[2], log = 0;
     while (log < 40 && ((int64_t)1 << log) < K)
         log++;
-    return (62 - log) / 2;
+    for (int k = 0; k < 2; k++) {
+        bits[k] = 0;
+        frexp(mlc_q_max_abs(*side[k]) / (*side[k])->scale + 1, &bits[k]);
+    }
+    while (bits[0] + bits[1] > ROOM - log)
+        bits[bits[1] > bits[0]]--;
+    *a = mlc_q_narrow(q, *a, bits[0]);
+    *b = mlc_q_narrow(q, *b, bits[1]);
+    return *a && *b;
 }
 
 /* Neither side is constant, or the numbers are integers that must stay exact. */
@@ -210,11 +220,7 @@ static mlc_value *both_dynamic(mlc_quant *q, const mlc_product *p, double alpha,
                                bool exact, const mlc_shape *shape) {
     a = rows_of(q, p, a);
     b = columns_of(q, p, b);
-    if (a && b && !exact) {
-        a = mlc_q_narrow(q, a, factor_bits(p->K));
-        b = mlc_q_narrow(q, b, factor_bits(p->K));
-    }
-    if (!a || !b)
+    if (!a || !b || (!exact && !fit_products(q, p->K, &a, &b)))
         return NULL;
     const mlc_shape product_shape = {3, {p->batch, p->M, p->N}};
     mlc_value *y = mlc_q_node(q, "MatMul", (mlc_value *const[]){a, b}, 2, &product_shape, NULL, 0);
@@ -222,7 +228,7 @@ static mlc_value *both_dynamic(mlc_quant *q, const mlc_product *p, double alpha,
         return NULL;
     y->scale = a->scale * b->scale;
     product_error(q, p, a, b, y);
-    if (!exact && (y = mlc_q_narrow(q, y, 32)) && alpha != 1)
+    if (!exact && (y = mlc_q_settle(q, y)) && alpha != 1)
         y = mlc_q_scale_by(q, y, alpha);
     return y ? mlc_q_reshape(q, y, shape) : NULL;
 }
@@ -233,7 +239,7 @@ mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const
     mlc_value *y;
     if (b->constant && !exact) {
         mlc_value *x = mlc_q_value(q, a);
-        return x ? constant_right(q, p, alpha, x, b->constant, bias, shape) : NULL;
+        return x ? mlc_q_product_right(q, p, alpha, x, b->constant, bias, shape) : NULL;
     }
     if (a->constant && !exact) {
         mlc_value *x = mlc_q_value(q, b);
@@ -244,6 +250,11 @@ mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const
     }
     const mlc_shape bias_shape = {1, {p->N}};
     return y && bias ? mlc_q_add_real(q, y, bias, &bias_shape) : y;
+}
+
+mlc_value *mlc_q_product_both(mlc_quant *q, const mlc_product *p, mlc_value *a, mlc_value *b,
+                              const mlc_shape *shape) {
+    return both_dynamic(q, p, 1, a, b, false, shape);
 }
 
 mlc_value *mlc_q_integer_product(mlc_quant *q, const mlc_product *p, mlc_value *a, mlc_value *b,

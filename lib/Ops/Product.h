@@ -34,6 +34,12 @@ void mlc_product_eval(const mlc_product *p, double alpha, const mlc_tensor *a, c
 mlc_value *mlc_q_product(mlc_quant *q, const mlc_product *p, double alpha, const mlc_value *a,
                          const mlc_value *b, const double *bias, const mlc_shape *shape);
 
+/* The product of a value and a constant, and of two values. */
+mlc_value *mlc_q_product_right(mlc_quant *q, const mlc_product *p, double alpha, mlc_value *a,
+                               const mlc_tensor *b, const double *bias, const mlc_shape *shape);
+mlc_value *mlc_q_product_both(mlc_quant *q, const mlc_product *p, mlc_value *a, mlc_value *b,
+                              const mlc_shape *shape);
+
 /* The exact product of integer values (scale 1), constant or not. */
 mlc_value *mlc_q_integer_product(mlc_quant *q, const mlc_product *p, mlc_value *a, mlc_value *b,
                                  const mlc_shape *shape);

@@ -1,4 +1,4 @@
-#include "Grid.h"
+#include "Form.h"
 
 /* Inputs: the result's scale and zero point, then tensor, scale and zero point of each part. */
 enum { Y_SCALE, Y_ZERO, FIRST };
@@ -59,6 +59,12 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
     }
 }
 
+static mlc_value *requantized(mlc_quant *q, mlc_value *x, const mlc_grid *from, const mlc_grid *to, mlc_dtype t) {
+    const mlc_chain *real = mlc_chain_linear(q, from->scale[0], from->zero ? *from->zero : 0, 0, MLC_FLOAT);
+    return mlc_q_step(q, mlc_form_simple(q, x, mlc_chain_quantize(q, real, to->scale[0], to->zero ? *to->zero : 0, t,
+                                                                 MLC_FLOAT)));
+}
+
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     mlc_grid to;
     if (!mlc_q_grid(q, node, Y_SCALE, Y_ZERO, &node->out[0]->shape, 0, 0, &to))
@@ -76,10 +82,12 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         part[p] = mlc_q_value(q, x);
         const bool same =
             from.scale[0] == to.scale[0] && (from.zero ? *from.zero : 0) == (to.zero ? *to.zero : 0);
-        if (!same)
-            part[p] = mlc_q_to_grid(q, mlc_q_from_grid(q, part[p], &from), &to, node->out[0]->dtype);
         if (!part[p])
             return false;
+        if (!same)
+            part[p] = requantized(q, part[p], &from, &to, node->out[0]->dtype);
+        if (!part[p])
+            return mlc_error_at(q->diag, node, "no exact integer form of the requantization was found");
         const int64_t row = from_view.n * view.inner;
         for (int64_t o = 0; o < view.outer; o++)
             for (int64_t j = 0; j < row; j++)

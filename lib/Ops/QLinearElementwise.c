@@ -1,4 +1,4 @@
-#include "Grid.h"
+#include "Form.h"
 
 #include <math.h>
 
@@ -80,31 +80,57 @@ static void eval_unary(const mlc_node *node, const mlc_tensor *const *in, mlc_te
         store(node, in, out[0], i, function_of(node)(dequantized(node, in, A, i), &alpha));
 }
 
-static mlc_value *real_input(mlc_quant *q, const mlc_node *node, int k) {
-    mlc_grid grid;
-    const bool fits = mlc_q_grid(q, node, k + 1, k + 2, &node->in[k]->shape, 0, 0, &grid);
-    return fits ? mlc_q_from_grid(q, mlc_q_value(q, node->in[k]), &grid) : NULL;
+/* Scales and zero points are constants: reported otherwise. */
+static bool constant_grids(mlc_quant *q, const mlc_node *node) {
+    mlc_grid g;
+    const mlc_shape one = {0};
+    const int s = result_scale(node);
+    return mlc_q_grid(q, node, A_SCALE, A_ZERO, &one, 0, 0, &g) && mlc_q_grid(q, node, s, s + 1, &one, 0, 0, &g) &&
+           (!binary(node) || mlc_q_grid(q, node, B_SCALE, B_ZERO, &one, 0, 0, &g));
 }
 
-static bool finish(mlc_quant *q, const mlc_node *node, mlc_value *y) {
-    mlc_grid grid;
-    const int s = result_scale(node);
-    return y && mlc_q_grid(q, node, s, s + 1, &node->out[0]->shape, 0, 0, &grid) &&
-           mlc_q_result(q, node, mlc_q_to_grid(q, y, &grid, node->out[0]->dtype));
+static bool bind(mlc_quant *q, const mlc_node *node, const mlc_form *f) {
+    return mlc_form_bind_step(q, node->out[0], f) ||
+           mlc_error_at(q->diag, node, "no exact integer form of the operator was found");
+}
+
+static mlc_pair pair_of(const mlc_node *node) {
+    double scale[3];
+    int64_t zero[2];
+    for (int k = 0; k < 3; k++)
+        scale[k] = node->in[k < 2 ? 3 * k + 1 : 6]->constant->f[0];
+    for (int k = 0; k < 2; k++)
+        zero[k] = mlc_grid_zero(node->in[3 * k + 2] ? node->in[3 * k + 2]->constant : NULL, 0);
+    if (!strcmp(node->op->name, "QLinearAdd"))
+        return (mlc_pair){MLC_PAIR_SUM, scale[0] / scale[2], scale[1] / scale[2], zero[0], zero[1]};
+    return (mlc_pair){MLC_PAIR_PRODUCT, scale[0] * scale[1] / scale[2], 0, zero[0], zero[1]};
 }
 
 static bool quantize_binary(mlc_quant *q, const mlc_node *node) {
-    mlc_value *a = real_input(q, node, A), *b = real_input(q, node, B);
-    if (!a || !b)
+    const mlc_value *y = node->out[0];
+    mlc_value *a = mlc_q_value(q, node->in[A]), *b = mlc_q_value(q, node->in[B]);
+    if (!a || !b || !constant_grids(q, node))
         return false;
-    return finish(q, node, strcmp(node->op->name, "QLinearAdd") ? mlc_q_mul(q, a, b) : mlc_q_add(q, a, b));
+    mlc_chain *chain = MLC_NEW(q->arena, mlc_chain);
+    const mlc_tensor **constants = MLC_NEW_ARRAY(q->arena, node->n_in, const mlc_tensor *);
+    for (int k = 0; k < node->n_in; k++)
+        if (k != A && k != B && node->in[k])
+            constants[k] = mlc_form_element(q, node->in[k]->constant, 0);
+    const mlc_chain *integer = mlc_chain_linear(q, 1, 0, 0, node->in[A]->dtype);
+    *chain = (mlc_chain){.kind = MLC_CHAIN_PAIR, .depth = 2, .dtype = y->dtype, .node = node, .at = A, .other_at = B,
+                         .prev = integer, .other = integer, .pair = pair_of(node), .constants = constants};
+    const bool same = a == b && mlc_shape_equal(&a->shape, &y->shape);
+    mlc_form *f = mlc_form_simple(q, mlc_form_spread(q, a, &y->shape), chain);
+    f->y = same ? NULL : mlc_form_spread(q, b, &y->shape);
+    return f->x && (same || f->y) && bind(q, node, f);
 }
 
 static bool quantize_unary(mlc_quant *q, const mlc_node *node) {
-    const double alpha = alpha_of(node);
-    mlc_value *x = real_input(q, node, A);
-    const double slope = function_of(node) == sigmoid ? 0.25 : fmax(1, fabs(alpha));
-    return finish(q, node, x ? mlc_q_function(q, x, function_of(node), &alpha, slope) : NULL);
+    mlc_value *x = mlc_q_value(q, node->in[A]);
+    if (!x || !constant_grids(q, node))
+        return false;
+    const mlc_form *f = mlc_form_simple(q, x, mlc_chain_linear(q, 1, 0, 0, node->in[A]->dtype));
+    return bind(q, node, mlc_form_through(q, node, A, f));
 }
 
 #define ROW(NAME, KIND, LEAST, MOST, DOC, ...)      \

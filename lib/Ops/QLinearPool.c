@@ -1,4 +1,4 @@
-#include "Grid.h"
+#include "Form.h"
 #include "Spatial.h"
 
 /* com.microsoft average pools of quantized tensors. */
@@ -88,17 +88,35 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
         for (int64_t c = 0; c < w.geometry.channels_in; c++)
             for (int64_t p = 0; p < w.positions; p++) {
                 double sum = 0;
+                int64_t whole = 0;
                 for (int64_t tap = 0; tap < w.taps; tap++) {
                     const int64_t at = mlc_window_at(&w, p, tap);
                     if (at < 0)
                         continue;
                     const int64_t centered = in[X]->i[stored_at(node, &w, b, c, at, w.pixels)] - x_zero;
+                    whole += centered;
                     sum = mlc_f32(sum + mlc_f32((double)centered * in[X_SCALE]->f[0]));
                 }
-                const double mean = mlc_f32(sum / (double)count(node, &w, p));
-                out[0]->i[stored_at(node, &w, b, c, p, w.positions)] =
-                    mlc_to_grid(out[0]->dtype, mlc_f32(mean / in[Y_SCALE]->f[0]), y_zero);
+                const double n = (double)count(node, &w, p);
+                const double ratio = mlc_f32(in[X_SCALE]->f[0] / mlc_f32(in[Y_SCALE]->f[0] * n));
+                const double y = global(node) ? mlc_f32(mlc_f32((double)whole) * ratio)
+                                              : mlc_f32(mlc_f32(sum / n) / in[Y_SCALE]->f[0]);
+                out[0]->i[stored_at(node, &w, b, c, p, w.positions)] = mlc_to_grid(out[0]->dtype, y, y_zero);
             }
+}
+
+/* From the sum of a window over n positions. Global pools scale it in one
+ * multiplication, as onnxruntime, which defines these operators, does. */
+static const mlc_chain *requantized(mlc_quant *q, const mlc_node *node, int64_t n, int64_t zeros) {
+    const double xs = node->in[X_SCALE]->constant->f[0], ys = node->in[Y_SCALE]->constant->f[0];
+    const int64_t y_zero = mlc_input(node, Y_ZERO) ? node->in[Y_ZERO]->constant->i[0] : 0;
+    const mlc_dtype t = node->out[0]->dtype;
+    if (!global(node)) {
+        const mlc_chain *mean = mlc_chain_linear(q, xs / (double)n, zeros, 0, MLC_FLOAT);
+        return mlc_chain_quantize(q, mean, ys, y_zero, t, MLC_FLOAT);
+    }
+    const mlc_chain *sum = mlc_chain_linear(q, 1, zeros, 0, MLC_FLOAT);
+    return mlc_chain_grid(q, sum, mlc_f32(xs / mlc_f32(ys * (double)n)), y_zero, t);
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node) {
@@ -109,30 +127,35 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
         !mlc_q_grid(q, node, Y_SCALE, Y_ZERO, &node->out[0]->shape, 0, 0, &to))
         return false;
     mlc_value *x = mlc_q_value(q, node->in[X]);
-    x = x ? mlc_q_centered(q, x, &from) : NULL;
     const mlc_shape *shape = &node->out[0]->shape;
-    const int64_t n = mlc_shape_elements(shape);
-    int64_t *index = MLC_NEW_ARRAY(q->arena, n * w.taps, int64_t);
-    double *share = MLC_NEW_ARRAY(q->arena, n, double);
+    const int64_t n = mlc_shape_elements(shape), x_zero = from.zero ? *from.zero : 0;
+    int64_t *index = MLC_NEW_ARRAY(q->arena, n * w.taps, int64_t), *keys = MLC_NEW_ARRAY(q->arena, 2 * n + 1, int64_t), *first;
     for (int64_t b = 0; b < node->in[X]->shape.dim[0]; b++)
         for (int64_t c = 0; c < w.geometry.channels_in; c++)
             for (int64_t p = 0; p < w.positions; p++) {
-                const int64_t i = stored_at(node, &w, b, c, p, w.positions), divisor = count(node, &w, p);
-                if (divisor == 0)
-                    return mlc_error_at(q->diag, node, "a window lies entirely in the padding");
-                share[i] = from.scale[0] / (double)divisor;
+                const int64_t i = stored_at(node, &w, b, c, p, w.positions);
                 for (int64_t tap = 0; tap < w.taps; tap++) {
                     const int64_t at = mlc_window_at(&w, p, tap);
                     index[i * w.taps + tap] = at < 0 ? -1 : stored_at(node, &w, b, c, at, w.pixels);
+                    keys[2 * i + 1] += at < 0 ? 0 : x_zero;
                 }
+                keys[2 * i] = count(node, &w, p);
+                if (keys[2 * i] == 0)
+                    return mlc_error_at(q->diag, node, "a window lies entirely in the padding");
             }
-    mlc_value *y = x ? mlc_q_reduce(q, MLC_REDUCE_SUM, x, index, w.taps, shape) : NULL;
-    bool uniform = n > 0;
-    for (int64_t i = 1; i < n; i++)
-        uniform = uniform && share[i] == share[0];
-    if (y)
-        y = uniform ? mlc_q_scale_by(q, y, share[0]) : mlc_q_mul_real(q, y, share, shape);
-    return mlc_q_result(q, node, mlc_q_to_grid(q, y, &to, node->out[0]->dtype));
+    mlc_value *sum = x ? mlc_q_reduce(q, MLC_REDUCE_SUM, x, index, w.taps, shape) : NULL;
+    if (!sum)
+        return false;
+    mlc_form *f = mlc_form_simple(q, sum, NULL);
+    f->cls = mlc_classes(q->arena, keys, n, 2, &f->n_cls, &first);
+    if (!f->cls)
+        return mlc_error_at(q->diag, node, "the windows are of too many kinds");
+    const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, const mlc_chain *);
+    for (int c = 0; c < f->n_cls; c++)
+        chains[c] = requantized(q, node, keys[2 * first[c]], keys[2 * first[c] + 1]);
+    f->chain = chains;
+    return mlc_form_bind_step(q, node->out[0], f) ||
+           mlc_error_at(q->diag, node, "no exact integer form of the requantization was found");
 }
 
 #define ROW(NAME, LEAST, DOC, ...)                                                   \

@@ -1,4 +1,4 @@
-#include "Grid.h"
+#include "Form.h"
 #include "Whole.h"
 
 #include <math.h>
@@ -102,11 +102,42 @@ static mlc_value *round_by(mlc_quant *q, mlc_value *v, const char *mode) {
     return NULL;
 }
 
+/*
+ * The integers behind the result, of which it is (n - zero) * scale: eval's
+ * result divided by the scale is so close to a whole number that rounding finds it.
+ */
+static bool exact(mlc_quant *q, const mlc_node *node, const double *scale, const double *zero, double width) {
+    const mlc_form *f = mlc_form_of(q, node->in[X]);
+    mlc_form *g = f && width <= 16 ? mlc_form_through(q, node, X, f) : NULL;
+    const mlc_shape *s = &node->in[SCALE]->shape, *y = &node->out[0]->shape;
+    if (!g)
+        return false;
+    int64_t *first = MLC_NEW_ARRAY(q->arena, g->n_cls, int64_t);
+    for (int64_t i = mlc_shape_elements(y) - 1; i >= 0; i--)
+        first[g->cls[i]] = i;
+    const mlc_chain **integers = MLC_NEW_ARRAY(q->arena, g->n_cls, const mlc_chain *),
+                    **reals = MLC_NEW_ARRAY(q->arena, g->n_cls, const mlc_chain *);
+    for (int c = 0; c < g->n_cls; c++) {
+        const double unit = scale[mlc_shape_broadcast_index(s, y, first[c])],
+                     z = zero[mlc_shape_broadcast_index(&node->in[ZERO]->shape, y, first[c])];
+        if (z != rint(z) || fabs(z) > 0x1p16)
+            return false;
+        mlc_chain *step = MLC_NEW(q->arena, mlc_chain);
+        *step = *g->chain[c];
+        step->direction = g->chain[c]->prev->direction;
+        integers[c] = mlc_chain_quantize(q, step, unit, (int64_t)z, MLC_INT32, MLC_FLOAT);
+        reals[c] = mlc_chain_linear(q, unit, (int64_t)z, 0, node->out[0]->dtype);
+    }
+    g->chain = integers;
+    mlc_form *r = MLC_NEW(q->arena, mlc_form);
+    *r = (mlc_form){.x = mlc_q_step(q, g), .n_cls = g->n_cls, .cls = g->cls, .chain = reals, .quantized = true};
+    return r->x && mlc_form_set(q, node->out[0], r);
+}
+
 static bool quantize(mlc_quant *q, const mlc_node *node) {
     const double *scale = constant(q, node, SCALE), *zero = constant(q, node, ZERO),
                  *width = constant(q, node, WIDTH);
-    mlc_value *v = mlc_q_value(q, node->in[X]);
-    if (!scale || !zero || !width || !v)
+    if (!scale || !zero || !width)
         return false;
     const mlc_shape *s = &node->in[SCALE]->shape, *z = &node->in[ZERO]->shape;
     const int64_t n = mlc_shape_elements(s);
@@ -119,6 +150,11 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     }
     if (!(width[0] >= 1 && width[0] <= 32))
         return mlc_error_at(q->diag, node, "the bit width is %g; supported are 1 to 32", width[0]);
+    if (exact(q, node, scale, zero, width[0]))
+        return true;
+    mlc_value *v = mlc_q_value(q, node->in[X]);
+    if (!v)
+        return false;
     double lo, hi;
     range_of(node, width[0], &lo, &hi);
     bool centered = true;

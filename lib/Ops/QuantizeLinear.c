@@ -80,7 +80,7 @@ static mlc_form *quantized_form(mlc_quant *q, const mlc_node *node, const mlc_gr
     const mlc_form *f = mlc_form_of(q, node->in[X]);
     if (!f || f->depth >= MLC_FORM_DEPTH)
         return NULL;
-    const mlc_shape *x = &node->in[X]->shape, one = {1, {1}};
+    const mlc_shape *x = &node->in[X]->shape;
     const int64_t n = mlc_shape_elements(x);
     int64_t *keys = MLC_NEW_ARRAY(q->arena, 2 * n + 1, int64_t), *first;
     for (int64_t i = 0; i < n; i++) {
@@ -92,24 +92,15 @@ static mlc_form *quantized_form(mlc_quant *q, const mlc_node *node, const mlc_gr
     r->cls = mlc_classes(q->arena, keys, n, 2, &r->n_cls, &first);
     if (!r->cls || n == 0)
         return NULL;
+    mlc_dtype precision = (mlc_dtype)mlc_attr_int(node, "precision", MLC_UNDEFINED);
+    if (!mlc_dtype_is_float(precision))
+        precision = mlc_dtype_is_float(node->in[X]->dtype) ? node->in[X]->dtype : MLC_FLOAT;
     const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, r->n_cls, const mlc_chain *);
     for (int c = 0; c < r->n_cls; c++) {
         const mlc_chain *prev = f->chain[keys[2 * first[c]]];
         const int64_t k = keys[2 * first[c] + 1];
-        const mlc_tensor **constants = MLC_NEW_ARRAY(q->arena, node->n_in, const mlc_tensor *);
-        mlc_tensor *scale = mlc_tensor_create(q->arena, node->in[SCALE]->dtype, &one);
-        scale->f[0] = grid->scale[k];
-        constants[SCALE] = scale;
-        if (mlc_input(node, ZERO)) {
-            mlc_tensor *zero = mlc_tensor_create(q->arena, node->in[ZERO]->dtype, &one);
-            zero->i[0] = grid->zero ? grid->zero[k] : 0;
-            constants[ZERO] = zero;
-        }
-        mlc_chain *chain = MLC_NEW(q->arena, mlc_chain);
-        *chain = (mlc_chain){.kind = MLC_CHAIN_NODE, .depth = prev->depth + 1, .direction = prev->direction,
-                             .dtype = node->out[0]->dtype, .node = node, .at = X, .prev = prev,
-                             .constants = constants};
-        chains[c] = chain;
+        chains[c] = mlc_chain_quantize(q, prev, grid->scale[k], grid->zero ? grid->zero[k] : 0, node->out[0]->dtype,
+                                       precision);
     }
     r->chain = chains;
     return r;

@@ -129,6 +129,19 @@ static mlc_value *divide_positive(mlc_quant *q, mlc_value *a, mlc_value *b, doub
     return r;
 }
 
+/* A divisor that stays that far above what was proved keeps its distance in the model. */
+#define DIVISOR_GAIN 1024.0
+#define DIVISOR_MARGIN 4.0
+
+mlc_value *mlc_q_divisor(mlc_quant *q, const mlc_value *v, mlc_value *b) {
+    const double seen = q->seen_lo ? q->seen_lo[v->id] : NAN;
+    if (!b || v->constant || !(seen > 0) || !isfinite(seen))
+        return b;
+    if (fmax(mlc_q_least(q, v), mlc_q_min_real(b)) * DIVISOR_GAIN > seen)
+        return b;
+    return mlc_q_saturate(q, b, seen / DIVISOR_MARGIN, fmax(seen, mlc_q_max_real(b)));
+}
+
 mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
     if (!a || !b)
         return NULL;

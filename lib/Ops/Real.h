@@ -35,6 +35,12 @@ double mlc_q_least(const mlc_quant *q, const mlc_value *v);
 /* Whether v is x - max(x), and so never positive, as its interval does not tell. */
 bool mlc_minus_maximum(const mlc_value *v);
 
+/*
+ * The divisor b, which stands for v: where v stayed far above what is proved of it in
+ * all of the calibration data, it saturates somewhat below what was seen. Otherwise b.
+ */
+mlc_value *mlc_q_divisor(mlc_quant *q, const mlc_value *v, mlc_value *b);
+
 /* a / b of reals, where b is proved to be at least `least` > 0, or where b's
  * interval excludes 0; reported otherwise. */
 mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least);

@@ -29,6 +29,13 @@ static void eval_grid(const mlc_chain *c, const mlc_tensor *prev, int64_t n, mlc
     }
 }
 
+static void eval_quantize(const mlc_chain *c, const mlc_tensor *prev, int64_t n, mlc_tensor *out) {
+    for (int64_t i = 0; i < n; i++) {
+        double x = mlc_dtype_round(c->precision, mlc_tensor_real(prev, i));
+        out->i[i] = to_grid(mlc_dtype_round(c->precision, x / c->scale), c->zero, c->dtype);
+    }
+}
+
 static void eval_node(mlc_arena *arena, const mlc_chain *c, const mlc_tensor *prev, const mlc_tensor *other,
                       int64_t n, mlc_tensor *out) {
     const mlc_tensor **in = MLC_NEW_ARRAY(arena, c->node->n_in + 1, const mlc_tensor *);
@@ -56,6 +63,8 @@ mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *
     const mlc_tensor *other = c->other ? mlc_chain_eval(arena, c->other, y ? y : x, NULL, n) : NULL;
     if (c->kind == MLC_CHAIN_GRID)
         eval_grid(c, prev, n, out);
+    else if (c->kind == MLC_CHAIN_QUANTIZE)
+        eval_quantize(c, prev, n, out);
     else
         eval_node(arena, c, prev, other, n, out);
     return out;
@@ -72,6 +81,14 @@ const mlc_chain *mlc_chain_grid(mlc_quant *q, const mlc_chain *prev, double scal
     mlc_chain *c = MLC_NEW(q->arena, mlc_chain);
     *c = (mlc_chain){.kind = MLC_CHAIN_GRID, .depth = prev->depth + 1, .direction = prev->direction, .dtype = dtype,
                      .scale = scale, .zero = zero, .prev = prev};
+    return c;
+}
+
+const mlc_chain *mlc_chain_quantize(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype,
+                                    mlc_dtype precision) {
+    mlc_chain *c = MLC_NEW(q->arena, mlc_chain);
+    *c = (mlc_chain){.kind = MLC_CHAIN_QUANTIZE, .depth = prev->depth + 1, .direction = prev->direction, .dtype = dtype,
+                     .precision = precision, .scale = mlc_dtype_round(precision, scale), .zero = zero, .prev = prev};
     return c;
 }
 

@@ -4,16 +4,21 @@
 #include <math.h>
 #include <string.h>
 
-static mlc_tensor **eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in) {
+/* Not `rounded`: results of float types are of type DOUBLE. */
+static mlc_tensor **eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in, bool rounded) {
     mlc_tensor **out = MLC_NEW_ARRAY(arena, node->n_out + 1, mlc_tensor *);
-    for (int k = 0; k < node->n_out; k++)
-        if (node->out[k]) out[k] = mlc_tensor_create(arena, node->out[k]->dtype, &node->out[k]->shape);
+    for (int k = 0; k < node->n_out; k++) {
+        if (!node->out[k]) continue;
+        mlc_dtype dtype = node->out[k]->dtype;
+        if (!rounded && mlc_dtype_is_float(dtype)) dtype = MLC_DOUBLE;
+        out[k] = mlc_tensor_create(arena, dtype, &node->out[k]->shape);
+    }
     node->op->eval(node, in, out);
     return out;
 }
 
 const mlc_tensor **mlc_eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in) {
-    mlc_tensor **out = eval_node(arena, node, in);
+    mlc_tensor **out = eval_node(arena, node, in, true);
     for (int k = 0; k < node->n_out; k++) {
         if (!out[k] || !mlc_dtype_is_float(out[k]->dtype) || out[k]->dtype == MLC_DOUBLE) continue;
         int64_t n = mlc_shape_elements(&out[k]->shape);
@@ -31,7 +36,7 @@ static const mlc_tensor **eval_graph(const mlc_graph *g, const mlc_tensor *const
         const mlc_tensor **in = MLC_NEW_ARRAY(arena, node->n_in + 1, const mlc_tensor *);
         for (int k = 0; k < node->n_in; k++) in[k] = node->in[k] ? value[node->in[k]->id] : NULL;
         const mlc_tensor **out =
-            rounded ? mlc_eval_node(arena, node, in) : (const mlc_tensor **)eval_node(arena, node, in);
+            rounded ? mlc_eval_node(arena, node, in) : (const mlc_tensor **)eval_node(arena, node, in, false);
         for (int k = 0; k < node->n_out; k++)
             if (node->out[k]) value[node->out[k]->id] = out[k];
     }
@@ -42,23 +47,15 @@ const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *in
     return eval_graph(g, inputs, arena, true);
 }
 
-static bool quantizes_itself(const mlc_graph *g) {
-    MLC_FOR_NODES(g, node)
-        if (strstr(node->op->name, "Quant") || strncmp(node->op->name, "QLinear", 7) == 0 ||
-            strcmp(node->op->name, "QGemm") == 0)
-            return true;
-    return false;
-}
-
 const mlc_tensor **mlc_eval_exact(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena) {
-    return eval_graph(g, inputs, arena, quantizes_itself(g));
+    return eval_graph(g, inputs, arena, mlc_quantizes(g));
 }
 
 const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample, int64_t *outside) {
     int64_t n = mlc_shape_elements(&v->shape), *out = MLC_NEW_ARRAY(arena, n + 1, int64_t);
     for (int64_t i = 0; i < n; i++) {
-        double real = mlc_dtype_round(v->model_dtype, mlc_tensor_real(sample, i));
-        double x = rint(mlc_dtype_round(v->model_dtype, real / v->scale)) + (double)v->zero;
+        double real = mlc_tensor_real(sample, i);
+        double x = rint(mlc_dtype_round(sample->dtype, real / v->scale)) + (double)v->zero;
         if (isnan(x)) x = (double)v->zero;
         double lo = (double)v->lo[i], hi = (double)v->hi[i];
         out[i] = x <= lo ? v->lo[i] : x >= hi ? v->hi[i] : (int64_t)x;

@@ -12,8 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Samples that an attempt is measured on: all that accuracy is counted on, fewer for errors. */
-enum { ERROR_SAMPLES = 512, ALL_SAMPLES = 1 << 20 };
+/* Promises are kept on all samples; fewer tell which product matters most. */
+enum { RANKING_SAMPLES = 512, ALL_SAMPLES = 1 << 20 };
 
 static bool is_dot(const mlc_node *node) {
     static const char *const ops[] = {"Gemm", "MatMul", "Conv"};
@@ -82,14 +82,13 @@ static void silent(void *user, mlc_severity severity, const char *line) {
 }
 
 static outcome attempt(const mlc_quant *prepared, mlc_pass_context *context, const mlc_dot *dots, int n,
-                       const promise *p) {
+                       const promise *p, int samples) {
     outcome o = {.error = INFINITY, .drop = INFINITY, .mean = INFINITY};
     mlc_diag before = *prepared->diag;
     prepared->diag->sink = silent;
     mlc_arena_mark mark = mlc_arena_save(prepared->arena);
     const mlc_graph *g = mlc_q_attempt(prepared, context, dots, n);
     if (g) {
-        int samples = p->max_drop >= 0 ? ALL_SAMPLES : ERROR_SAMPLES;
         const mlc_measurement *m =
             mlc_measure(g, &context->origin, context->calibration, samples, prepared->arena);
         o = (outcome){.ok = true, .error = m->n_worst ? m->worst[0].error : 0, .mean = m->mean_error};
@@ -112,7 +111,7 @@ static int *ranked(const mlc_quant *prepared, mlc_pass_context *context, mlc_dot
         if (dots[i].bits != from)
             continue;
         dots[i].bits = to;
-        double own = attempt(prepared, context, dots, n, p).mean;
+        double own = attempt(prepared, context, dots, n, p, RANKING_SAMPLES).mean;
         dots[i].bits = from;
         int at = count++;
         for (; at > 0 && error[at - 1] > own; at--) {
@@ -128,13 +127,13 @@ static int *ranked(const mlc_quant *prepared, mlc_pass_context *context, mlc_dot
 
 static bool search(const mlc_quant *prepared, mlc_pass_context *context, mlc_dot *dots, int n,
                    const promise *p) {
-    outcome o = attempt(prepared, context, dots, n, p);
+    outcome o = attempt(prepared, context, dots, n, p, ALL_SAMPLES);
     static const int steps[][2] = {{8, 16}, {16, 32}};
     for (int s = 0; s < 2 && !keeps(p, &o); s++) {
         const int *order = ranked(prepared, context, dots, n, p, steps[s][0], steps[s][1]);
         for (; *order >= 0 && !keeps(p, &o); order++) {
             dots[*order].bits = steps[s][1];
-            o = attempt(prepared, context, dots, n, p);
+            o = attempt(prepared, context, dots, n, p, ALL_SAMPLES);
         }
     }
     if (keeps(p, &o))

@@ -2,7 +2,7 @@
 #define MLC_QUANT_H
 
 /* What the builders of quantize.h share; nothing outside lib/Passes needs it. */
-#include "mlc/quantize.h"
+#include "mlc/pass.h"
 
 __extension__ typedef __int128 mlc_int128;
 
@@ -39,10 +39,11 @@ typedef struct mlc_input_grid {
     double scale;
     int64_t zero, lo, hi;
 } mlc_input_grid;
+/* The format that `spec` (--input-format) gives for a float input; *given: it gives
+ * one. Reports and returns false on what cannot be read or names no float input. */
+bool mlc_input_format(mlc_graph *graph, const char *spec, const mlc_value *input, mlc_input_grid *g, bool *given);
 /* The grid to which all readers of a float input quantize it; false: there is no such one. */
 bool mlc_find_input_grid(const mlc_graph *graph, const mlc_value *input, mlc_input_grid *g);
-/* Whether the model quantizes anything by itself. */
-bool mlc_quantizes(const mlc_graph *graph);
 
 /* Calls the node's quantize at its precision and limits the results to the margin
  * around what was seen. False, perhaps without a report, where that fails. */

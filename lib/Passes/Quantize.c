@@ -51,39 +51,48 @@ static void set_interval(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
     }
 }
 
-/* "q15.16" or "q0.8": integer and fraction bits, sign apart. */
-bool mlc_input_format_parse(const char *text, int *integer, int *fraction) {
-    char *end;
-    if (text[0] != 'q' && text[0] != 'Q') return false;
-    long m = strtol(text + 1, &end, 10);
-    if (end == text + 1 || *end != '.') return false;
-    const char *second = end + 1;
-    long n = strtol(second, &end, 10);
-    if (end == second || *end || m < 0 || n < 0 || m + n > 31 || m + n == 0) return false;
-    *integer = (int)m;
-    *fraction = (int)n;
-    return true;
+/* A float input in a format of its own: rounded to it. */
+static void on_grid(mlc_quant *q, mlc_value *v, const mlc_input_grid *grid) {
+    v->scale = grid->scale;
+    v->zero = grid->zero;
+    set_interval(q, v, grid->lo, grid->hi);
+    int exponent;
+    double *err = mlc_q_err_array(q, v), most = fmax((double)(grid->hi - grid->zero), (double)(grid->zero - grid->lo));
+    /* Division by a scale that is no power of two is itself rounded to float. */
+    double division = frexp(v->scale, &exponent) == 0.5 ? 0 : ldexp(most, -24);
+    for (int64_t i = 0; i < mlc_q_elements(v); i++) err[i] = (0.5 + division) * v->scale;
+}
+
+/* Builders know no zero points: q - zero. */
+static mlc_value *centered(mlc_quant *q, mlc_value *v) {
+    mlc_value *r = mlc_q_binary(q, "Sub", v, mlc_q_scalar(q, v->zero));
+    if (!r) return NULL;
+    r->scale = v->scale;
+    r->err = v->err;
+    return r;
 }
 
 static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const char *format) {
     int integer = DEFAULT_INTEGER_BITS, fraction = DEFAULT_FRACTION_BITS;
     double seen = seen_magnitude(q, from);
     if (format) {
-        if (!mlc_input_format_parse(format, &integer, &fraction))
-            return mlc_error(q->diag, "'%s' is not an input format; write qM.N with at most 31 bits in all, e.g. q15.16",
-                             mlc_escape(format));
-    } else if (isfinite(seen) && seen > 0) {
+        mlc_input_grid grid;
+        bool given;
+        if (!mlc_input_format(q->from, format, from, &grid, &given)) return false;
+        if (given) {
+            on_grid(q, v, &grid);
+            return true;
+        }
+    }
+    if (isfinite(seen) && seen > 0) {
         frexp(seen * INPUT_MARGIN, &integer);
         fraction = MLC_WORK_BITS - integer;
         /* Features of very different sizes share the format: the small ones keep their digits. */
         if (fraction < MLC_WORK_FRACTION) fraction = MLC_WORK_FRACTION;
         if (fraction > MLC_WIDE_BITS - integer) fraction = MLC_WIDE_BITS - integer;
     }
-    v->scale = ldexp(1, -fraction);
     int64_t limit = (int64_t)1 << (integer + fraction);
-    set_interval(q, v, -limit, limit - 1);
-    double *err = mlc_q_err_array(q, v);
-    for (int64_t i = 0; i < mlc_q_elements(v); i++) err[i] = 0.5 * v->scale;
+    on_grid(q, v, &(mlc_input_grid){.scale = ldexp(1, -fraction), .lo = -limit, .hi = limit - 1});
     return true;
 }
 
@@ -139,8 +148,9 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
             form->quantized = v->zero != 0 || !v->err;
             mlc_form_set(q, from, form);
         }
-        if (v->zero == 0) q->map[from->id] = v; /* else its form says what it stands for */
-        if (q->seen) mlc_q_set_seen(q, v, q->seen[from->id]);
+        if (v->zero == 0) q->map[from->id] = v;
+        else if (!quantizes) q->map[from->id] = centered(q, v); /* else its form says what it stands for */
+        if (q->seen) mlc_q_set_seen(q, q->map[from->id] ? q->map[from->id] : v, q->seen[from->id]);
     }
     return true;
 }
@@ -155,9 +165,32 @@ static bool saturate(mlc_quant *q, const mlc_value *v) {
     return mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_saturate(q, integer, -limit, limit)));
 }
 
+/* Functions whose values lie between two numbers, whatever their input. */
+static const struct known_range {
+    const char *op;
+    double lo, hi;
+} known_ranges[] = {{"Sigmoid", 0, 1}, {"HardSigmoid", 0, 1}, {"Softmax", 0, 1}, {"Tanh", -1, 1},
+                    {"Softsign", -1, 1}, {"Erf", -1, 1},      {"Sin", -1, 1},    {"Cos", -1, 1}};
+
+/* Where the inputs' errors say nothing any more, the range still does. */
+static void cap_errors(mlc_quant *q, const mlc_node *node) {
+    for (size_t k = 0; k < sizeof known_ranges / sizeof known_ranges[0]; k++) {
+        const struct known_range *r = &known_ranges[k];
+        mlc_value *v = node->op->domain[0] || strcmp(node->op->name, r->op) != 0 ? NULL : q->map[node->out[0]->id];
+        if (!v || !v->err || v->constant) continue;
+        double *err = MLC_NEW_ARRAY(q->arena, mlc_q_elements(v) + 1, double); /* others may share the old ones */
+        for (int64_t i = 0; i < mlc_q_elements(v); i++) {
+            double widest = fmax((double)v->hi[i] * v->scale, r->hi) - fmin((double)v->lo[i] * v->scale, r->lo);
+            err[i] = fmin(v->err[i], widest);
+        }
+        v->err = err;
+    }
+}
+
 bool mlc_q_rewrite(mlc_quant *q, const mlc_node *node) {
     q->dot_bits = mlc_q_bits_of(q, node);
     if (!node->op->quantize || !node->op->quantize(q, node)) return false;
+    cap_errors(q, node);
     for (int k = 0; k < node->n_out; k++)
         if (node->out[k] && !saturate(q, node->out[k])) return false;
     return true;
@@ -243,7 +276,36 @@ mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, c
     return q.to;
 }
 
+/* Bound on the work of one inference, and so on that of proving its intervals:
+ * some 10 ms in the kernel. */
+enum { MAX_MACS = 32 << 20 };
+
+static bool check_size(mlc_graph *g) {
+    double total = 0, most = 0;
+    const mlc_node *largest = NULL;
+    MLC_FOR_NODES(g, node) {
+        bool conv = strcmp(node->op->name, "Conv") == 0, dense = strcmp(node->op->name, "Gemm") == 0 ||
+                                                                   strcmp(node->op->name, "MatMul") == 0;
+        if (!conv && !dense) continue;
+        const mlc_shape *w = &node->in[1]->shape, *x = &node->in[0]->shape;
+        bool transposed = strcmp(node->op->name, "Gemm") == 0 && mlc_attr_int(node, "transA", 0);
+        double inner = conv ? (double)mlc_shape_elements(w) / (double)(w->dim[0] ? w->dim[0] : 1)
+                       : x->rank ? (double)x->dim[transposed ? 0 : x->rank - 1] : 1;
+        double macs = inner * (double)mlc_shape_elements(&node->out[0]->shape);
+        total += macs;
+        if (macs > most) {
+            most = macs;
+            largest = node;
+        }
+    }
+    if (total <= MAX_MACS) return true;
+    mlc_error_at(g->diag, largest, "the model takes %.0f million multiplications, the limit is %d million; "
+                 "%.0f million of them are here", total / 1e6, MAX_MACS / 1000000, most / 1e6);
+    return mlc_note(g->diag, "use a smaller model: one that takes 10 ms a packet cannot filter");
+}
+
 mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
+    if (!check_size(g)) return NULL;
     mlc_quant q = {.from = g, .arena = g->arena, .diag = g->diag, .dot_bits = 32};
     if (context->calibration) mlc_q_observe(&q, context->calibration);
     const char *precision = context->options->precision;

@@ -135,8 +135,19 @@ static mlc_value *positive_divisor(mlc_quant *q, mlc_value *b) {
     return mlc_q_max(q, b, one);
 }
 
+/* A divisor with more digits than it needs would leave none to the quotient. */
+static mlc_value *short_divisor(mlc_quant *q, mlc_value *b) {
+    enum { DIGITS = 20 }; /* of the smallest divisor */
+    int64_t least = INT64_MAX;
+    for (int64_t i = 0; i < mlc_q_elements(b); i++)
+        if (b->lo[i] < least) least = b->lo[i];
+    int spare = mlc_q_bits((uint64_t)least) - DIGITS, over = mlc_q_bits((uint64_t)mlc_q_magnitude(b)) - MLC_WORK_BITS;
+    if (over < spare) spare = over;
+    return spare > 0 ? mlc_q_shift_right(q, b, spare) : b;
+}
+
 mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    if (!a || !b || !(b = positive_divisor(q, b))) return NULL;
+    if (!a || !b || !(b = positive_divisor(q, b)) || !(b = short_divisor(q, b))) return NULL;
     int have = mlc_q_bits((uint64_t)mlc_q_magnitude(a)), extend = MLC_ACCUMULATOR_BITS - 1 - have;
     if (extend < 0) extend = 0;
     mlc_value *wide = mlc_q_shift_left(q, a, extend);

@@ -240,9 +240,11 @@ bool mlc_q_align(mlc_quant *q, mlc_value **a, mlc_value **b) {
     if (!*a || !*b) return false;
     if ((*a)->scale == (*b)->scale) return true;
     enum { ROOM = MLC_ACCUMULATOR_BITS - 2 };
-    double scale = fmin((*a)->scale, (*b)->scale);
+    double scale = fmin((*a)->scale, (*b)->scale), ratio = fmax((*a)->scale, (*b)->scale) / scale;
     double most = fmax((double)mlc_q_magnitude(*a) * (*a)->scale, (double)mlc_q_magnitude(*b) * (*b)->scale);
     while (most / scale > ldexp(1, ROOM)) scale *= 2;
+    /* One of them has to be rounded: to the working precision, not to a coarse scale of the other. */
+    while (ratio != rint(ratio) && most / scale < ldexp(1, MLC_WORK_BITS - 1)) scale /= 2;
     *a = mlc_q_rescale(q, *a, scale);
     *b = mlc_q_rescale(q, *b, scale);
     return *a && *b;

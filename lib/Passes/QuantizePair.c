@@ -218,8 +218,8 @@ static mlc_pair pair_of(const mlc_chain *c) {
     double unit = 1;
     for (; c && c->kind != MLC_CHAIN_PAIR; c = c->prev) {
         const char *op = c->node ? c->node->op->name : "";
-        if (strcmp(op, "QuantizeLinear") == 0)
-            unit /= c->constants[1]->f[0];
+        if (c->kind == MLC_CHAIN_QUANTIZE)
+            unit /= c->scale;
         else if (c->kind == MLC_CHAIN_GRID)
             unit *= c->scale;
         else if (strcmp(op, "Relu") != 0 && strcmp(op, "Clip") != 0)

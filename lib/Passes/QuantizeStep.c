@@ -40,29 +40,42 @@ static bool is_identity(const mlc_scan *s) {
     return true;
 }
 
-/* One fit for all classes, or one for each with a common shift. */
-static bool fit_classes(mlc_quant *q, const mlc_scan *s, int n, mlc_fit *fit) {
-    int64_t magnitude = 0;
-    int shift = 0;
-    bool alike = true;
-    mlc_steps *steps = MLC_NEW_ARRAY(q->arena, n + 1, mlc_steps);
+/* A copy of the steps that may be changed. */
+static mlc_steps copy_steps(mlc_quant *q, const mlc_steps *s) {
+    mlc_steps r = {.n = s->n, .k = s->k, .below = MLC_NEW_ARRAY(q->arena, s->n + 1, int64_t),
+                   .at = MLC_NEW_ARRAY(q->arena, s->n + 1, int64_t)};
+    if (s->n) {
+        memcpy(r.below, s->below, (size_t)s->n * sizeof *r.below);
+        memcpy(r.at, s->at, (size_t)s->n * sizeof *r.at);
+    }
+    return r;
+}
+
+enum { MOST_EXCEPTIONS = 3 };
+
+static bool fit_all(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, int64_t magnitude, int exceptions,
+                    mlc_fit *fit) {
     for (int c = 0; c < n; c++) {
-        if (!s[c].rising)
+        if (s[c].sign != s[0].sign)
             return false;
-        int64_t lo = -s[c].lo, most = s[c].hi > lo ? s[c].hi : lo;
-        magnitude = most > magnitude ? most : magnitude;
-        alike = alike && s[c].sign == s[0].sign;
-        steps[c] = s[c].steps;
+        steps[c] = copy_steps(q, &s[c].steps);
     }
     mlc_fit all;
-    if (alike && mlc_step_fit(q->arena, steps, n, magnitude, &all)) {
-        for (int c = 0; c < n; c++)
-            fit[c] = all;
-        return true;
-    }
+    if (!mlc_step_fit_except(q->arena, steps, n, magnitude, exceptions, &all))
+        return false;
+    for (int c = 0; c < n; c++)
+        fit[c] = all;
+    return true;
+}
+
+/* One fit for each class, with a common shift. */
+static bool fit_each(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, int64_t magnitude, int exceptions,
+                     mlc_fit *fit) {
+    int shift = 0;
     for (int c = 0; c < n; c++) {
+        steps[c] = copy_steps(q, &s[c].steps);
         fit[c] = (mlc_fit){0, s[c].first, 0}; /* without steps: constant */
-        if (s[c].steps.n && !mlc_step_fit(q->arena, &steps[c], 1, magnitude, &fit[c]))
+        if (s[c].steps.n && !mlc_step_fit_except(q->arena, &steps[c], 1, magnitude, exceptions, &fit[c]))
             return false;
         shift = fit[c].shift > shift ? fit[c].shift : shift;
     }
@@ -74,6 +87,78 @@ static bool fit_classes(mlc_quant *q, const mlc_scan *s, int n, mlc_fit *fit) {
         fit[c] = (mlc_fit){(int64_t)m, (int64_t)a, shift};
     }
     return true;
+}
+
+/* The fits of all classes, and the steps that they satisfy. */
+static bool fit_classes(mlc_quant *q, const mlc_scan *s, int n, mlc_steps *steps, mlc_fit *fit) {
+    int64_t magnitude = 0;
+    for (int c = 0; c < n; c++) {
+        if (!s[c].rising)
+            return false;
+        int64_t lo = -s[c].lo, most = s[c].hi > lo ? s[c].hi : lo;
+        magnitude = most > magnitude ? most : magnitude;
+    }
+    return fit_all(q, s, steps, n, magnitude, 0, fit) || fit_each(q, s, steps, n, magnitude, 0, fit) ||
+           fit_all(q, s, steps, n, magnitude, MOST_EXCEPTIONS, fit) ||
+           fit_each(q, s, steps, n, magnitude, MOST_EXCEPTIONS, fit);
+}
+
+/* Places of t where a fit is wrong: by 1 in `under`, by -1 in `over`; INT64_MIN: none. */
+typedef struct exceptions {
+    int64_t (*under)[MOST_EXCEPTIONS], (*over)[MOST_EXCEPTIONS]; /* by class */
+    int n_under, n_over; /* the most of any class */
+} exceptions;
+
+static bool note(mlc_quant *q, const mlc_scan *s, const mlc_fit *fit, int64_t t, int c, int *n_under, int *n_over,
+                 exceptions *e) {
+    int64_t want, raw = mlc_fit_at(fit, t);
+    mlc_step_eval(q, s, &t, 1, &want);
+    int64_t limited = raw < s->first ? s->first : raw > s->last ? s->last : raw;
+    if (t < s->lo || t > s->hi || limited == want)
+        return true;
+    int *n = want == raw + 1 ? n_under : want == raw - 1 ? n_over : NULL;
+    int64_t *list = want == raw + 1 ? e->under[c] : e->over[c];
+    for (int i = 0; n && i < *n; i++)
+        if (list[i] == t)
+            return true;
+    if (!n || *n == MOST_EXCEPTIONS)
+        return false;
+    list[(*n)++] = t;
+    return true;
+}
+
+/* Where steps were moved, the fit may be wrong. */
+static bool find_exceptions(mlc_quant *q, const mlc_scan *s, int n, const mlc_steps *steps, const mlc_fit *fit,
+                            exceptions *e) {
+    *e = (exceptions){.under = mlc_arena_array(q->arena, (size_t)n + 1, sizeof *e->under),
+                      .over = mlc_arena_array(q->arena, (size_t)n + 1, sizeof *e->over)};
+    for (int c = 0; c < n; c++) {
+        int n_under = 0, n_over = 0;
+        for (int i = 0; i < MOST_EXCEPTIONS; i++)
+            e->under[c][i] = e->over[c][i] = INT64_MIN;
+        for (int64_t j = 0; j < steps[c].n; j++) {
+            for (int64_t t = s[c].steps.at[j]; t < steps[c].at[j]; t++)
+                if (!note(q, &s[c], &fit[c], t, c, &n_under, &n_over, e))
+                    return false;
+            for (int64_t t = s[c].steps.below[j]; t > steps[c].below[j]; t--)
+                if (!note(q, &s[c], &fit[c], t, c, &n_under, &n_over, e))
+                    return false;
+        }
+        e->n_under = n_under > e->n_under ? n_under : e->n_under;
+        e->n_over = n_over > e->n_over ? n_over : e->n_over;
+    }
+    return true;
+}
+
+/* v + 1 or v - 1 in the i-th place of each class. */
+static mlc_value *correct(mlc_quant *q, const mlc_form *f, const mlc_scan *s, mlc_value *v,
+                          int64_t (*places)[MOST_EXCEPTIONS], int i, const char *op) {
+    int64_t *x = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
+    for (int c = 0; c < f->n_cls; c++) {
+        int64_t t = places[c][i];
+        x[c] = t != INT64_MIN ? s[c].sign * t : s[c].sign > 0 ? s[c].lo - 1 : 1 - s[c].lo; /* no x is there */
+    }
+    return v ? mlc_q_binary(q, op, v, mlc_q_binary(q, "Equal", f->x, per_class(q, f, x))) : NULL;
 }
 
 /*
@@ -110,7 +195,9 @@ static mlc_value *rescale(mlc_quant *q, const mlc_form *f, mlc_value *x, const i
 
 static mlc_value *as_fit(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
     mlc_fit *fit = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, mlc_fit);
-    if (!fit_classes(q, s, f->n_cls, fit))
+    mlc_steps *steps = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, mlc_steps);
+    exceptions e;
+    if (!fit_classes(q, s, f->n_cls, steps, fit) || !find_exceptions(q, s, f->n_cls, steps, fit, &e))
         return NULL;
     int64_t *m = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *a = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
     for (int c = 0; c < f->n_cls; c++) {
@@ -118,6 +205,10 @@ static mlc_value *as_fit(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
         a[c] = fit[c].addend;
     }
     mlc_value *v = rescale(q, f, f->x, m, a, fit[0].shift);
+    for (int i = 0; i < e.n_under; i++)
+        v = correct(q, f, s, v, e.under, i, "Add");
+    for (int i = 0; i < e.n_over; i++)
+        v = correct(q, f, s, v, e.over, i, "Sub");
     return limit(q, f, s, fit, limit(q, f, s, fit, v, true), false);
 }
 
@@ -223,6 +314,56 @@ static mlc_value *as_cells(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
                         mlc_q_binary(q, "Mul", table(q, cell, height, total, 0), less));
 }
 
+/*
+ * Tables need not cover what lies before the first step and behind the last: f and
+ * s with x limited to what is between, where that is much less.
+ */
+static void limit_to_steps(mlc_quant *q, mlc_form *f, mlc_scan *s) {
+    int64_t *least = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *most = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
+            before = 0, after = 0;
+    bool below = false, above = false;
+    for (int c = 0; c < f->n_cls; c++) {
+        if (!s[c].rising)
+            return;
+        int64_t n = s[c].steps.n, lo = n ? s[c].steps.below[0] : s[c].lo, hi = n ? s[c].steps.at[n - 1] : s[c].lo;
+        before += s[c].hi - s[c].lo + 1;
+        after += hi - lo + 1;
+        below = below || (s[c].sign > 0 ? lo > s[c].lo : hi < s[c].hi);
+        above = above || (s[c].sign > 0 ? hi < s[c].hi : lo > s[c].lo);
+        least[c] = s[c].sign > 0 ? lo : -hi;
+        most[c] = s[c].sign > 0 ? hi : -lo;
+    }
+    if (before < 2 * after)
+        return;
+    mlc_value *x = f->x;
+    if (below)
+        x = mlc_q_binary(q, "Max", x, per_class(q, f, least));
+    if (above && x)
+        x = mlc_q_binary(q, "Min", x, per_class(q, f, most));
+    if (!x)
+        return;
+    f->x = x;
+    for (int c = 0; c < f->n_cls; c++) {
+        s[c].lo = s[c].sign > 0 ? least[c] : -most[c];
+        s[c].hi = s[c].sign > 0 ? most[c] : -least[c];
+    }
+}
+
+static mlc_value *as_any_table(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
+    mlc_form form = *f;
+    mlc_scan *scans = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, mlc_scan);
+    memcpy(scans, s, (size_t)f->n_cls * sizeof *s);
+    limit_to_steps(q, &form, scans);
+    int64_t total = 0;
+    for (int c = 0; c < f->n_cls; c++)
+        total += scans[c].hi - scans[c].lo < MOST_ENTRIES ? scans[c].hi - scans[c].lo + 1 : MOST_ENTRIES;
+    enum { PLAIN = 4096 };
+    mlc_value *v = total <= PLAIN ? as_table(q, &form, scans) : NULL;
+    if (!v)
+        v = as_cells(q, &form, scans);
+    return v ? v : as_table(q, &form, scans);
+}
+
 static mlc_value *as_constant(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
     int64_t n = mlc_q_elements(f->x), *x = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
     for (int c = 0; c < f->n_cls; c++)
@@ -276,15 +417,14 @@ static mlc_value *build(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
         return f->x;
     mlc_fit fit;
     bool plain = false;
-    if (!v && small(f, s) && s[0].rising && fit_classes(q, s, 1, &fit))
+    if (!v && small(f, s) && s[0].rising &&
+        mlc_step_fit(q->arena, &s[0].steps, 1, s[0].hi > -s[0].lo ? s[0].hi : -s[0].lo, &fit))
         plain = mlc_fit_at(&fit, s[0].lo) >= s[0].first && mlc_fit_at(&fit, s[0].hi) <= s[0].last;
     if (!v && small(f, s) && !plain)
         v = as_table(q, f, s);
     if (!v)
         v = as_fit(q, f, s);
-    if (!v)
-        v = as_table(q, f, s);
-    return v ? v : as_cells(q, f, s);
+    return v ? v : as_any_table(q, f, s);
 }
 
 mlc_value *mlc_q_step(mlc_quant *q, const mlc_form *f) {

@@ -85,13 +85,38 @@ static bool needs_copy(const mlc_node *node, bool packet) {
     return packet || x->constant || (x->producer && x->producer->op == mlc_iop("Gather"));
 }
 
+static void discard(void *user, mlc_severity severity, const char *line) {
+    (void)user, (void)severity, (void)line;
+}
+
+/* Whether all intervals can still be proved; reports nothing. */
+static bool provable(mlc_graph *g) {
+    mlc_diag quiet = {.sink = discard}, *diag = g->diag;
+    g->diag = &quiet;
+    bool ok = mlc_update_intervals(g);
+    g->diag = diag;
+    return ok;
+}
+
+/* Hulls are wider than single intervals: where a later node then cannot be proved
+ * any more, the convolution stays unrolled. */
+static void roll(mlc_graph *g, mlc_node *node, bool packet) {
+    mlc_value *x = node->in[0];
+    int64_t n;
+    const int64_t *pads = mlc_attr_ints(node, "pads", &n);
+    if (needs_copy(node, packet)) write_out_padding(g, node);
+    mlc_attr_set_int(g, node, "roll", 1);
+    if (provable(g)) return;
+    node->in[0] = x;
+    mlc_attr_set_int(g, node, "roll", 0);
+    if (n) mlc_attr_set_ints(g, node, "pads", pads, n);
+    mlc_graph_sweep(g);
+    provable(g); /* what it was before */
+}
+
 mlc_graph *mlc_pass_roll(mlc_graph *g, mlc_pass_context *context) {
-    bool changed = false;
-    MLC_FOR_NODES(g, node) {
-        if (node->op != mlc_iop("Conv") || !worth(node, context->options->opt_level)) continue;
-        if (needs_copy(node, context->binding != NULL)) write_out_padding(g, node);
-        mlc_attr_set_int(g, node, "roll", 1);
-        changed = true;
-    }
-    return !changed || mlc_update_intervals(g) ? g : NULL;
+    MLC_FOR_NODES(g, node)
+        if (node->op == mlc_iop("Conv") && worth(node, context->options->opt_level))
+            roll(g, node, context->binding != NULL);
+    return g;
 }

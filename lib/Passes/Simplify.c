@@ -255,8 +255,9 @@ static bool hoist_clip(mlc_graph *g, mlc_node *node, const int *uses, int n_uses
     if (!as_affine(g, producer, n, &a)) return false;
     double *least = MLC_NEW_ARRAY(g->arena, n + 1, double), *most = MLC_NEW_ARRAY(g->arena, n + 1, double);
     for (int64_t i = 0; i < n; i++) {
+        if (a.factor[i] == 0 && lo <= a.offset[i] && a.offset[i] <= hi) continue; /* any bounds do: 0 */
         double p = (lo - a.offset[i]) / a.factor[i], q = (hi - a.offset[i]) / a.factor[i];
-        if (a.factor[i] == 0 || !isfinite(p) || !isfinite(q)) return false;
+        if (!isfinite(p) || !isfinite(q)) return false;
         least[i] = fmin(p, q);
         most[i] = fmax(p, q);
     }

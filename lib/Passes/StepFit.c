@@ -56,27 +56,37 @@ typedef struct problem {
     int shift;
 } problem;
 
-/* The addends that fit multiplier m: [lo, hi], empty when lo > hi. */
-static void addends(const problem *p, int64_t m, mlc_int128 *lo, mlc_int128 *hi) {
+/* The addends that fit multiplier m: [lo, hi], empty when lo > hi; and the points that say so. */
+typedef struct addends {
+    mlc_int128 lo, hi;
+    int64_t above, under;
+} addends;
+
+static addends addends_of(const problem *p, int64_t m) {
+    addends r = {.above = -1, .under = -1};
     for (int64_t i = 0; i < p->above.n; i++) {
         mlc_int128 a = ((mlc_int128)p->above.p[i].k << p->shift) - (mlc_int128)m * p->above.p[i].x;
-        if (i == 0 || a > *lo)
-            *lo = a;
+        if (r.above < 0 || a > r.lo) {
+            r.lo = a;
+            r.above = i;
+        }
     }
     for (int64_t i = 0; i < p->under.n; i++) {
         mlc_int128 a = ((mlc_int128)p->under.p[i].k << p->shift) - (mlc_int128)m * p->under.p[i].x - 1;
-        if (i == 0 || a < *hi)
-            *hi = a;
+        if (r.under < 0 || a < r.hi) {
+            r.hi = a;
+            r.under = i;
+        }
     }
+    return r;
 }
 
 static mlc_int128 width(const problem *p, int64_t m) {
-    mlc_int128 lo, hi;
-    addends(p, m, &lo, &hi);
-    return hi - lo;
+    addends a = addends_of(p, m);
+    return a.hi - a.lo;
 }
 
-/* A multiplier in [lo, hi] that leaves an addend; -1: none. */
+/* A multiplier in [lo, hi] that leaves an addend, or if there is none the one that comes closest. */
 static int64_t search(const problem *p, int64_t lo, int64_t hi) {
     while (hi - lo > 3) {
         int64_t a = lo + (hi - lo) / 3, b = hi - (hi - lo) / 3;
@@ -88,10 +98,11 @@ static int64_t search(const problem *p, int64_t lo, int64_t hi) {
         else
             hi = b - 1;
     }
-    for (int64_t m = lo; m <= hi; m++)
-        if (width(p, m) >= 0)
-            return m;
-    return -1;
+    int64_t best = lo;
+    for (int64_t m = lo + 1; m <= hi; m++)
+        if (width(p, m) > width(p, best))
+            best = m;
+    return best;
 }
 
 /* The slopes that the first and last steps leave: [lo, hi] at this shift. */
@@ -108,34 +119,95 @@ static void slopes(const problem *p, int64_t most, int64_t *lo, int64_t *hi) {
     }
 }
 
-bool mlc_step_fit(mlc_arena *arena, const mlc_steps *f, int n, int64_t magnitude, mlc_fit *fit) {
+static problem problem_of(mlc_arena *arena, const mlc_steps *f, int n) {
     int64_t total = 0, count = 0;
     for (int i = 0; i < n; i++)
         total += f[i].n;
-    if (total == 0)
-        return false;
-    point *above = MLC_NEW_ARRAY(arena, total, point), *under = MLC_NEW_ARRAY(arena, total, point);
+    point *above = MLC_NEW_ARRAY(arena, total + 1, point), *under = MLC_NEW_ARRAY(arena, total + 1, point);
     for (int i = 0; i < n; i++)
         for (int64_t j = 0; j < f[i].n; j++, count++) {
             above[count] = (point){f[i].at[j], f[i].k[j]};
             under[count] = (point){f[i].below[j], f[i].k[j]};
         }
-    problem p = {hull_of(above, total, 1), hull_of(under, total, -1), 0};
-    const mlc_int128 limit = (mlc_int128)1 << MLC_ACCUMULATOR_BITS;
-    for (; p.shift < MLC_ACCUMULATOR_BITS; p.shift++) {
-        int64_t lo, hi, m = -1;
-        slopes(&p, (int64_t)((limit - 1) / (magnitude > 0 ? magnitude : 1)), &lo, &hi);
-        if (lo <= hi)
-            m = search(&p, lo, hi);
-        if (m < 0)
+    return (problem){hull_of(above, total, 1), hull_of(under, total, -1), 0};
+}
+
+static const mlc_int128 limit = (mlc_int128)1 << MLC_ACCUMULATOR_BITS;
+
+/* The smallest shift that has a fit. *closest is the multiplier that came closest at the largest shift, -1: none. */
+static bool solve(problem *p, int64_t magnitude, mlc_fit *fit, int64_t *closest) {
+    int tried = 0;
+    *closest = -1;
+    if (p->above.n == 0)
+        return false;
+    for (p->shift = 0; p->shift < MLC_ACCUMULATOR_BITS; p->shift++) {
+        int64_t lo, hi;
+        slopes(p, (int64_t)((limit - 1) / (magnitude > 0 ? magnitude : 1)), &lo, &hi);
+        if (lo > hi)
             continue;
-        mlc_int128 least, most;
-        addends(&p, m, &least, &most);
-        mlc_int128 a = least + (most - least) / 2;
+        int64_t m = search(p, lo, hi);
+        addends r = addends_of(p, m);
+        mlc_int128 a = r.lo + (r.hi - r.lo) / 2;
         if ((a < 0 ? -a : a) + (mlc_int128)m * magnitude >= limit)
-            return false;
-        *fit = (mlc_fit){m, (int64_t)a, p.shift};
-        return true;
+            break;
+        if (r.lo <= r.hi) {
+            *fit = (mlc_fit){m, (int64_t)a, p->shift};
+            return true;
+        }
+        *closest = m;
+        tried = p->shift;
+    }
+    p->shift = tried;
+    return false;
+}
+
+bool mlc_step_fit(mlc_arena *arena, const mlc_steps *f, int n, int64_t magnitude, mlc_fit *fit) {
+    mlc_arena_mark mark = mlc_arena_save(arena);
+    problem p = problem_of(arena, f, n);
+    int64_t closest;
+    bool ok = solve(&p, magnitude, fit, &closest);
+    mlc_arena_restore(arena, mark);
+    return ok;
+}
+
+/* Moves the step of point `where` out of the way, by one x. */
+static void relax(mlc_steps *f, int n, point where, bool above) {
+    for (int i = 0; i < n; i++)
+        for (int64_t j = 0; j < f[i].n; j++) {
+            if (f[i].k[j] != where.k)
+                continue;
+            if (above && f[i].at[j] == where.x)
+                f[i].at[j]++;
+            if (!above && f[i].below[j] == where.x)
+                f[i].below[j]--;
+        }
+}
+
+bool mlc_step_fit_except(mlc_arena *arena, mlc_steps *f, int n, int64_t magnitude, int most, mlc_fit *fit) {
+    for (int i = 0; i <= most; i++) {
+        mlc_arena_mark mark = mlc_arena_save(arena);
+        problem p = problem_of(arena, f, n);
+        int64_t m;
+        bool ok = solve(&p, magnitude, fit, &m);
+        if (ok || m < 0 || i == most) {
+            mlc_arena_restore(arena, mark);
+            return ok;
+        }
+        /* Of the two points in each other's way, the one whose neighbours leave more room gives way. */
+        addends r = addends_of(&p, m);
+        point above = p.above.p[r.above], under = p.under.p[r.under];
+        int64_t room_above = INT64_MAX, room_under = INT64_MAX;
+        for (int c = 0; c < n; c++)
+            for (int64_t j = 0; j < f[c].n; j++) {
+                mlc_int128 a = ((mlc_int128)f[c].k[j] << p.shift) - (mlc_int128)m * f[c].at[j],
+                           u = ((mlc_int128)f[c].k[j] << p.shift) - (mlc_int128)m * f[c].below[j] - 1;
+                if ((f[c].at[j] != above.x || f[c].k[j] != above.k) && r.hi - a < room_above)
+                    room_above = r.hi - a < INT64_MIN ? INT64_MIN : (int64_t)(r.hi - a);
+                if ((f[c].below[j] != under.x || f[c].k[j] != under.k) && u - r.lo < room_under)
+                    room_under = u - r.lo < INT64_MIN ? INT64_MIN : (int64_t)(u - r.lo);
+            }
+        mlc_arena_restore(arena, mark);
+        relax(f, n, room_above >= room_under ? above : under, room_above >= room_under);
     }
     return false;
 }

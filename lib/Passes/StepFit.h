@@ -25,6 +25,10 @@ typedef struct mlc_fit {
  */
 bool mlc_step_fit(mlc_arena *arena, const mlc_steps *f, int n, int64_t magnitude, mlc_fit *fit);
 
+/* The same where at most `most` places may be wrong by some steps: `f` is changed to
+ * what the fit satisfies, its steps being one x later or its beginnings earlier. */
+bool mlc_step_fit_except(mlc_arena *arena, mlc_steps *f, int n, int64_t magnitude, int most, mlc_fit *fit);
+
 int64_t mlc_fit_at(const mlc_fit *fit, int64_t x);
 
 #endif

@@ -165,6 +165,7 @@ static void make_outputs(mlc_report *r, const mlc_graph *g, const mlc_origin *or
                 range = fmin(range, m->hi - m->lo);
         }
         o->exact = o->bound == 0;
+        o->choice = !o->exact && !mlc_dtype_is_float(model->outputs[k]->dtype);
         o->loose = o->bound > LOOSE * range;
         o->limited = origin->n_saturations > 0;
     }

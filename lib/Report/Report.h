@@ -68,6 +68,7 @@ typedef struct mlc_report_output {
     double lo, hi;           /* proven */
     double seen_lo, seen_hi; /* NAN: no data */
     double bound, measured;
+    bool choice;                /* a class or a yes or no, not a number */
     bool exact, loose, limited; /* limited: the bound holds where nothing saturates */
 } mlc_report_output;
 

@@ -54,17 +54,20 @@ static void print_output(mlc_str *s, const mlc_report *r, const mlc_report_outpu
     const char *name = mlc_escape(o->name);
     if (o->exact)
         mlc_str_printf(s, "output '%s': exact", name);
+    else if (o->choice)
+        mlc_str_printf(
+            s, "output '%s': can differ only where what it compares is closer than the bounds above", name);
     else
         mlc_str_printf(s, "output '%s': error proven to be at most %.3g", name, o->bound);
-    if (o->limited && !o->exact)
+    if (o->limited && !o->exact && !o->choice)
         mlc_str_puts(s, " where nothing saturates");
-    if (r->measurement && !isnan(o->measured)) {
+    if (r->measurement && !isnan(o->measured) && !o->choice) {
         mlc_str_printf(s, "; measured %.3g on %d samples", o->measured, r->measurement->n_samples);
         if (o->measured > 0 && !o->exact)
             mlc_str_printf(s, " (%.3g times less)", o->bound / o->measured);
     }
     mlc_str_char(s, '\n');
-    if (!o->loose)
+    if (!o->loose || o->choice)
         return;
     bool seen = o->seen_hi > o->seen_lo && o->seen_hi - o->seen_lo < o->hi - o->lo;
     mlc_str_printf(s,

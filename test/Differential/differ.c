@@ -9,6 +9,10 @@
  *
  * Each difference is one line. Exit status: 0 all agree; 1 a difference; 3 a
  * graph does not compile or load; 2 a file is no valid graph.
+ *
+ * REQUIRES: x86_64
+ * RUN: mlc-opt --generate=graph --nodes=12 --seed=1 > %t.graph
+ * RUN: %build/test/Differential/differ --no-kernel %t.graph | count 0
  */
 #include "mlc/mlc.h"
 #include "mlc/pass.h"

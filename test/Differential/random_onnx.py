@@ -830,6 +830,8 @@ def table():
     for op in ("Abs Ceil Floor Round Neg Relu Sigmoid Tanh Exp Erf Sqrt Softplus Softsign Sign Identity Cos Sin Sinh Cosh "
                "Tan Asinh Atan Mish HardSwish Log Reciprocal Acos Asin Atanh Acosh Dropout").split():
         t[op] = unary
+    for op in "IsInf IsNaN".split():
+        t[op] = unary
     for op in "Sum Max Min Mean".split():
         t[op] = variadic
     for op in "Greater Less GreaterOrEqual LessOrEqual Equal".split():

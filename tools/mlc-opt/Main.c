@@ -31,6 +31,7 @@ enum {
     OPT_CERTIFY,
     OPT_CALIBRATE,
     OPT_PRECISION,
+    OPT_INPUT_FORMAT,
 };
 
 const char *argp_program_version;
@@ -52,6 +53,7 @@ static const struct argp_option argp_options[] = {
     {"certify", OPT_CERTIFY, "N", 0, "check the certified error bounds of a model on N inputs", 0},
     {"calibrate", OPT_CALIBRATE, "FILE", 0, "of --certify, as of mlc", 0},
     {"precision", OPT_PRECISION, "BITS", 0, "of --certify, as of mlc", 0},
+    {"input-format", OPT_INPUT_FORMAT, "FORMAT", 0, "of --certify, as of mlc", 0},
     {"emit", OPT_EMIT, "KIND", 0, "graph (default), dot or none", 0},
     {0},
 };
@@ -117,6 +119,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state) {
         break;
     case OPT_PRECISION:
         a->precision = arg;
+        break;
+    case OPT_INPUT_FORMAT:
+        a->input_format = arg;
         break;
     case OPT_EMIT:
         a->emit = arg;

@@ -6,7 +6,8 @@
 enum { MAX_PASSES = 32 };
 
 typedef struct opt_arguments {
-    const char *input, *pass[MAX_PASSES], *eval, *outputs, *generate, *directory, *emit, *calibrate, *precision;
+    const char *input, *pass[MAX_PASSES], *eval, *outputs, *generate, *directory, *emit, *calibrate, *precision,
+        *input_format;
     int n_passes, samples, nodes, count, certify;
     bool list_int_ops;
     uint64_t seed;
