@@ -75,7 +75,7 @@ static bool transpose_of(mlc_graph *g, const mlc_node *node, const mlc_shape *x,
         !read_ints(g, node, "dilations", geo->nd, 1, 1, geo->dilation) ||
         !read_ints(g, node, "pads", 2 * geo->nd, 0, 0, pads) ||
         !read_ints(g, node, "output_padding", geo->nd, 0, 0, more) ||
-        !read_ints(g, node, "kernel_shape", geo->nd, 1, 0, declared))
+        !read_ints(g, node, "kernel_shape", geo->nd, 0, 0, declared))
         return false;
     const int64_t *shape = mlc_attr_ints(node, "output_shape", &n_shape);
     if (n_shape != 0 && n_shape < geo->nd)
@@ -194,7 +194,7 @@ static mlc_value *spread(mlc_quant *q, const transpose *t, mlc_value *x, mlc_con
         }
         index[i] = flat < 0 ? -1 : rest * t->pixels + flat;
     }
-    const mlc_shape shape = {5, {1, geo->channels_in, conv->in[0], conv->in[1], conv->in[2]}};
+    const mlc_shape shape = {geo->nd + 2, {1, geo->channels_in, conv->in[0], conv->in[1], conv->in[2]}};
     return mlc_q_gather(q, &x, 1, index, 0, &shape);
 }
 

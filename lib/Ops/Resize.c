@@ -101,18 +101,20 @@ static resize resize_of(const mlc_node *node) {
     return r;
 }
 
-/* The place in dimension d of the input of element i of the output. */
+/* The place in dimension d of the input of element i of the output. In float, as
+ * onnxruntime computes it: which element is nearest may depend on that. */
 static double place(const resize *r, int d, int64_t i) {
-    const double x = (double)i, in = (double)r->in.dim[d], out = (double)r->out.dim[d];
-    if (r->in.dim[d] == r->out.dim[d] && r->scale[d] == 1)
-        return x;
+    const float x = (float)i, in = (float)r->in.dim[d], out = (float)r->out.dim[d],
+                scale = (float)r->scale[d];
+    if (r->in.dim[d] == r->out.dim[d] && scale == 1)
+        return (double)i;
     if (!strcmp(r->coordinates, "asymmetric"))
-        return x / r->scale[d];
+        return (double)(x / scale);
     if (!strcmp(r->coordinates, "align_corners"))
-        return out > 1 ? x * (in - 1) / (out - 1) : 0;
+        return out > 1 ? (double)(x * (in - 1) / (out - 1)) : 0;
     if (!strcmp(r->coordinates, "pytorch_half_pixel") && out <= 1)
         return 0;
-    return (x + 0.5) / r->scale[d] - 0.5;
+    return (double)((x + 0.5f) / scale - 0.5f);
 }
 
 static int64_t limited(double x, int64_t n) {

@@ -402,6 +402,73 @@ static void carry_error(mlc_quant *q, const mlc_form *f, const mlc_scan *s, mlc_
     v->err = err;
 }
 
+/*
+ * Division by 2^shift that rounds ties to even results has steps of two lengths,
+ * 2^shift - 1 and 2^shift + 1, in turn. With u = t + offset it is
+ *
+ *     (u + half - 1 + ((u >> shift & 1) ^ odd)) >> shift.
+ */
+typedef struct halving {
+    int64_t offset;
+    int shift, odd;
+} halving;
+
+static int64_t halving_at(const halving *h, int64_t t) {
+    int64_t u = t + h->offset, half = (int64_t)1 << (h->shift - 1);
+    return (u + half - 1 + ((u >> h->shift & 1) ^ h->odd)) >> h->shift;
+}
+
+static bool halves(const mlc_scan *s, halving *h) {
+    const mlc_steps *steps = &s->steps;
+    if (!s->rising || steps->n < 3)
+        return false;
+    int64_t two = steps->at[2] - steps->at[0]; /* two steps: 2 << shift */
+    if (two < 4 || two > (int64_t)1 << 40 || (two & (two - 1)))
+        return false;
+    h->shift = mlc_q_bits((uint64_t)two) - 2;
+    for (h->odd = 0; h->odd < 2; h->odd++) {
+        /* Result k begins at u = k*2^shift - half, or one later where that tie goes down. */
+        int64_t half = (int64_t)1 << (h->shift - 1), k = steps->k[0];
+        h->offset = k * 2 * half - half + (((k - 1) & 1) == h->odd) - steps->at[0];
+        bool ok = true;
+        for (int64_t i = 0; i < steps->n && ok; i++)
+            ok = halving_at(h, steps->at[i]) >= steps->k[i] && halving_at(h, steps->below[i]) < steps->k[i];
+        if (ok)
+            return true;
+    }
+    return false;
+}
+
+static mlc_value *as_halving(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
+    halving *h = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, halving);
+    int64_t *sign = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *offset = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
+            *low = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *high = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
+    bool below = false, above = false;
+    for (int c = 0; c < f->n_cls; c++) {
+        if (!halves(&s[c], &h[c]) || h[c].shift != h[0].shift || h[c].odd != h[0].odd)
+            return NULL;
+        sign[c] = s[c].sign;
+        offset[c] = h[c].offset;
+        low[c] = s[c].first;
+        high[c] = s[c].last;
+        below = below || halving_at(&h[c], s[c].lo) < low[c];
+        above = above || halving_at(&h[c], s[c].hi) > high[c];
+    }
+    int64_t half = (int64_t)1 << (h[0].shift - 1);
+    mlc_value *u = rescale(q, f, f->x, sign, offset, 0);
+    mlc_value *whole[3] = {u, mlc_q_scalar(q, 1), mlc_q_scalar(q, 0)};
+    mlc_attr shift = {.name = "shift", .kind = MLC_ATTR_INT, .i = h[0].shift};
+    mlc_value *bit = mlc_q_node(q, "Rescale", whole, 3, NULL, &shift, 1);
+    bit = bit ? mlc_q_binary(q, "BitAnd", bit, mlc_q_scalar(q, 1)) : NULL;
+    if (bit && h[0].odd)
+        bit = mlc_q_binary(q, "Sub", mlc_q_scalar(q, 1), bit);
+    mlc_value *in[3] = {bit ? mlc_q_binary(q, "Add", u, bit) : NULL, mlc_q_scalar(q, 1), mlc_q_scalar(q, half - 1)};
+    mlc_value *v = mlc_q_node(q, "Rescale", in, 3, NULL, &shift, 1);
+    if (v && below)
+        v = mlc_q_binary(q, "Max", v, per_class(q, f, low));
+    return v && above ? mlc_q_binary(q, "Min", v, per_class(q, f, high)) : v;
+}
+
 /* A table of few entries costs less than a multiplication that needs limits. */
 static bool small(const mlc_form *f, const mlc_scan *s) {
     enum { FEW = 256 };
@@ -424,6 +491,8 @@ static mlc_value *build(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
         v = as_table(q, f, s);
     if (!v)
         v = as_fit(q, f, s);
+    if (!v)
+        v = as_halving(q, f, s);
     return v ? v : as_any_table(q, f, s);
 }
 
