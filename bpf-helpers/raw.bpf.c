@@ -16,3 +16,5 @@ SEC("socket") int mlc_raw(struct __sk_buff *skb) {
     mlc_model(in, out, frame + mlc_frame_scratch);
     return 0;
 }
+
+char mlc_license[] SEC("license") = "GPL";

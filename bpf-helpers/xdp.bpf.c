@@ -58,3 +58,5 @@ SEC("xdp") int mlc_xdp(struct xdp_md *ctx) {
     count(&MLC_FRESH(area)->counter);
     return mlc_verdicts[decision];
 }
+
+char mlc_license[] SEC("license") = "GPL";

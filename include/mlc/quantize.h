@@ -31,7 +31,7 @@ struct mlc_quant {
     mlc_value **map;      /* by id of `from`'s values; NULL: not bound yet */
     const struct mlc_form **form; /* by id: exact form (form.h), NULL: none. A value may have both */
     /* Observed range of each value of `from` on the calibration data, by id; NULL without data. */
-    const double *seen_lo, *seen_hi;
+    double *seen_lo, *seen_hi;
     struct mlc_seen **seen, *seen_all;    /* the same for each element, and for all; NULL without data */
     const struct mlc_seen **integer_seen; /* of the elements of values of `to`, by id */
     int n_integer_seen;
@@ -99,6 +99,11 @@ mlc_value *mlc_q_neg(mlc_quant *q, mlc_value *a);
 mlc_value *mlc_q_abs(mlc_quant *q, mlc_value *a);
 /* a / b for 0 < b proven; the quotient gets a scale that keeps the working precision. */
 mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b);
+/* The same with all its bits: to be limited to what is known of the quotient, and then settled. */
+mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b);
+/* v, which stands for `of`, settled; before that it saturates at a margin around what
+ * calibration has seen of `of`, where its proven range is useless beside that. */
+mlc_value *mlc_q_settle_seen(mlc_quant *q, const mlc_value *of, mlc_value *v);
 /* Multiplication and addition by real constants (n = 1 or the elements of a
  * tensor of `shape` that broadcasts to v): mul folds into the scale when n = 1. */
 mlc_value *mlc_q_mul_real(mlc_quant *q, mlc_value *v, const double *c, const mlc_shape *shape);

@@ -143,7 +143,8 @@ static bool quantize_div(mlc_quant *q, const mlc_node *node) {
             return false;
         if (mlc_dtype_is_float(node->out[0]->dtype)) {
             b = mlc_q_divisor(q, node->in[1], b);
-            return mlc_q_result(q, node, mlc_q_divide(q, a, b, mlc_q_least(q, node->in[1])));
+            return mlc_q_result(q, node,
+                                mlc_q_divide_seen(q, node->out[0], a, b, mlc_q_least(q, node->in[1])));
         }
         mlc_value *y = mlc_q_truncated(q, a, b);
         return mlc_q_result(q, node, y ? mlc_q_wrap(q, y, node->out[0]->dtype) : NULL);

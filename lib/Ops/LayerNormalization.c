@@ -186,9 +186,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     variance = variance ? mlc_q_shift_by(q, variance, p.epsilon) : NULL;
     variance = variance ? mlc_q_at_least(q, variance, p.epsilon) : NULL;
     mlc_value *deviation = variance ? mlc_q_sqrt(q, variance) : NULL;
-    mlc_value *y = mlc_q_divide(q, x, deviation, sqrt(p.epsilon));
     /* No element of a row exceeds sqrt(n) standard deviations. */
-    y = y ? mlc_q_within(q, y, sqrt((double)p.n)) : NULL;
+    mlc_value *y = mlc_q_divide_within(q, x, deviation, sqrt(p.epsilon), sqrt((double)p.n));
     y = y ? mlc_q_reshape(q, y, &node->in[0]->shape) : NULL;
     mlc_value *scale = y ? spread(q, node, &p, SCALE) : NULL;
     y = scale ? mlc_q_mul(q, y, scale) : NULL;

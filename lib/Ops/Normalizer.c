@@ -66,8 +66,8 @@ static mlc_value *by_length(mlc_quant *q, mlc_value *x, bool squares) {
     if (v && squares)
         v = mlc_q_sqrt(q, v);
     v = v ? at_least_one_unit(q, v) : NULL;
-    mlc_value *y = v ? mlc_q_div(q, x, v) : NULL;
-    return y ? mlc_q_within(q, y, 1) : NULL;
+    mlc_value *y = v ? mlc_q_quotient(q, x, v) : NULL;
+    return y ? mlc_q_settle(q, mlc_q_within(q, y, 1)) : NULL;
 }
 
 /*
@@ -80,12 +80,12 @@ static mlc_value *by_maximum(mlc_quant *q, mlc_value *x) {
         return NULL;
     mlc_value *signs = mlc_q_signs(q, max);
     if (signs)
-        return mlc_q_divide(q, x, max, 0);
+        return mlc_q_divide_seen(q, q->node->out[0], x, max, 0);
     mlc_value *negative = mlc_q_less(q, max, mlc_q_scalar(q, 0));
     mlc_value *size = mlc_q_abs(q, max);
     size = size ? at_least_one_unit(q, size) : NULL;
     mlc_value *minus = negative ? mlc_q_neg(q, x) : NULL;
-    mlc_value *y = minus && size ? mlc_q_div(q, mlc_q_where(q, negative, minus, x), size) : NULL;
+    mlc_value *y = minus && size ? mlc_q_quotient(q, mlc_q_where(q, negative, minus, x), size) : NULL;
     if (!y)
         return NULL;
     const int64_t total = mlc_shape_elements(&y->shape), n = y->shape.dim[1];
@@ -96,7 +96,7 @@ static mlc_value *by_maximum(mlc_quant *q, mlc_value *x) {
         err[i] = near_zero && !nonnegative ? FLT_MAX : mlc_q_err(y, i);
     }
     y->err = err;
-    return nonnegative ? mlc_q_within(q, y, 1) : y;
+    return nonnegative ? mlc_q_settle(q, mlc_q_within(q, y, 1)) : mlc_q_settle_seen(q, q->node->out[0], y);
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node) {

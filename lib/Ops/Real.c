@@ -113,7 +113,7 @@ mlc_value *mlc_q_times_sign(mlc_quant *q, mlc_value *v, mlc_value *sign) {
  */
 static mlc_value *divide_positive(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
     b = mlc_q_at_least(q, b, least);
-    mlc_value *r = b ? mlc_q_div(q, a, b) : NULL;
+    mlc_value *r = b ? mlc_q_quotient(q, a, b) : NULL;
     if (!r)
         return NULL;
     const int64_t n = mlc_shape_elements(&r->shape);
@@ -142,18 +142,32 @@ mlc_value *mlc_q_divisor(mlc_quant *q, const mlc_value *v, mlc_value *b) {
     return mlc_q_saturate(q, b, seen / DIVISOR_MARGIN, fmax(seen, mlc_q_max_real(b)));
 }
 
-mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
+/* a / b with all its bits. */
+static mlc_value *divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
     if (!a || !b)
         return NULL;
     mlc_value *sign = mlc_q_signs(q, b);
     if (sign)
-        return mlc_q_div(q, mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign));
+        return mlc_q_quotient(q, mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign));
     if (least > 0)
         return divide_positive(q, a, b, least);
     mlc_error_at(q->diag, q->node, "the divisor lies in [%g, %g] and is not proved to keep away from 0",
                  mlc_q_min_real(b), mlc_q_max_real(b));
     mlc_note(q->diag, "bound the divisor in the model, e.g. with Clip or by adding a positive constant");
     return NULL;
+}
+
+mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
+    return mlc_q_settle(q, divide(q, a, b, least));
+}
+
+mlc_value *mlc_q_divide_within(mlc_quant *q, mlc_value *a, mlc_value *b, double least, double most) {
+    mlc_value *r = divide(q, a, b, least);
+    return r ? mlc_q_settle(q, mlc_q_within(q, r, most)) : NULL;
+}
+
+mlc_value *mlc_q_divide_seen(mlc_quant *q, const mlc_value *of, mlc_value *a, mlc_value *b, double least) {
+    return mlc_q_settle_seen(q, of, divide(q, a, b, least));
 }
 
 mlc_value *mlc_q_sqrt(mlc_quant *q, mlc_value *v) {

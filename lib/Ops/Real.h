@@ -44,6 +44,10 @@ mlc_value *mlc_q_divisor(mlc_quant *q, const mlc_value *v, mlc_value *b);
 /* a / b of reals, where b is proved to be at least `least` > 0, or where b's
  * interval excludes 0; reported otherwise. */
 mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least);
+/* The same where the quotient is known to lie in [-most, most], and where it is all of
+ * value `of`, of which calibration may have seen the range: its digits stay. */
+mlc_value *mlc_q_divide_within(mlc_quant *q, mlc_value *a, mlc_value *b, double least, double most);
+mlc_value *mlc_q_divide_seen(mlc_quant *q, const mlc_value *of, mlc_value *a, mlc_value *b, double least);
 /* The sign of each element, 1 or -1, as a constant: NULL where an interval (with its
  * error) does not exclude 0. */
 mlc_value *mlc_q_signs(mlc_quant *q, const mlc_value *v);

@@ -75,7 +75,8 @@ static bool quantize_sign(mlc_quant *q, const mlc_node *node) {
 
 static bool quantize_reciprocal(mlc_quant *q, const mlc_node *node) {
     mlc_value *x = mlc_q_divisor(q, node->in[0], mlc_q_value(q, node->in[0]));
-    return mlc_q_result(q, node, mlc_q_divide(q, mlc_q_scalar(q, 1), x, mlc_q_least(q, node->in[0])));
+    return mlc_q_result(
+        q, node, mlc_q_divide_seen(q, node->out[0], mlc_q_scalar(q, 1), x, mlc_q_least(q, node->in[0])));
 }
 
 #define ROW(NAME, FUNCTION, SINCE, INFER, LIMITS, DOC)                          \

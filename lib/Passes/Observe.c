@@ -5,11 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-static void extend(mlc_range *r, double x) {
+static void observe(mlc_seen *seen, double x, int n) {
     if (!isfinite(x))
         return;
-    r->lo = fmin(r->lo, x);
-    r->hi = fmax(r->hi, x);
+    seen->all.lo = fmin(seen->all.lo, x);
+    seen->all.hi = fmax(seen->all.hi, x);
+    seen->mean += x / n;
 }
 
 void mlc_q_observe(mlc_quant *q, const mlc_calibration *data) {
@@ -35,7 +36,7 @@ void mlc_q_observe(mlc_quant *q, const mlc_calibration *data) {
                 continue;
             int64_t n = mlc_shape_elements(&value[i]->shape);
             for (int64_t k = 0; k < n; k++)
-                extend(&seen[i][k].all, mlc_tensor_real(value[i], k));
+                observe(&seen[i][k], mlc_tensor_real(value[i], k), data->n_samples);
         }
         mlc_arena_restore(q->arena, mark);
     }
@@ -173,7 +174,8 @@ void mlc_q_gather_seen(mlc_quant *q, const mlc_value *out, mlc_value *const *in,
         while (k < n_in - 1 && at >= mlc_q_elements(in[k]))
             at -= mlc_q_elements(in[k++]);
         double x = in[k]->constant ? (double)in[k]->constant->i[at] * in[k]->scale : 0;
-        seen[i] = in[k]->constant ? (mlc_seen){.all = {x, x}, .ends = {x, x}} : mlc_q_seen(q, in[k])[at];
+        seen[i] =
+            in[k]->constant ? (mlc_seen){.all = {x, x}, .ends = {x, x}, .mean = x} : mlc_q_seen(q, in[k])[at];
     }
     mlc_q_set_seen(q, out, seen);
 }

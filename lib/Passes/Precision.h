@@ -15,6 +15,7 @@ typedef struct mlc_range {
 typedef struct mlc_seen {
     mlc_range all;
     mlc_range ends; /* of an 8-bit grid: `all` but for what lies far out */
+    double mean;
 } mlc_seen;
 
 /* A node of the model whose products are with constants: Gemm, MatMul, Conv. */
@@ -27,6 +28,8 @@ typedef struct mlc_dot {
 void mlc_q_observe(mlc_quant *q, const mlc_calibration *data);
 /* Narrows the ends of the inputs of all dot products; mlc_q_observe comes first. */
 void mlc_q_choose_ends(mlc_quant *q, const mlc_calibration *data);
+/* Rescales what lies between two products and a Relu; changes q->from and what was seen. */
+void mlc_q_equalize(mlc_quant *q);
 /* What was observed of the elements of an integer value; NULL: nothing. */
 const mlc_seen *mlc_q_seen(const mlc_quant *q, const mlc_value *v);
 void mlc_q_set_seen(mlc_quant *q, const mlc_value *v, const mlc_seen *seen);

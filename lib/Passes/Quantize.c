@@ -155,14 +155,24 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
     return true;
 }
 
+/* Where `integer`, which stands for v, saturates; INFINITY: nowhere. */
+static double saturation(const mlc_quant *q, const mlc_value *v, const mlc_value *integer) {
+    double seen = seen_magnitude(q, v);
+    if (integer->constant || !mlc_dtype_is_float(v->dtype) || !isfinite(seen)) return INFINITY;
+    double limit = fmax(seen, 1e-6) * SATURATION_MARGIN;
+    return (double)mlc_q_magnitude(integer) * integer->scale < limit * SATURATION_GAIN ? INFINITY : limit;
+}
+
 /* The result saturates where its proven range is useless beside what was seen. */
 static bool saturate(mlc_quant *q, const mlc_value *v) {
     mlc_value *integer = q->map[v->id];
-    double seen = seen_magnitude(q, v);
-    if (!integer || integer->constant || !mlc_dtype_is_float(v->dtype) || !isfinite(seen)) return true;
-    double limit = fmax(seen, 1e-6) * SATURATION_MARGIN;
-    if ((double)mlc_q_magnitude(integer) * integer->scale < limit * SATURATION_GAIN) return true;
-    return mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_saturate(q, integer, -limit, limit)));
+    double limit = integer ? saturation(q, v, integer) : INFINITY;
+    return !isfinite(limit) || mlc_q_bind(q, v, mlc_q_settle(q, mlc_q_saturate(q, integer, -limit, limit)));
+}
+
+mlc_value *mlc_q_settle_seen(mlc_quant *q, const mlc_value *of, mlc_value *v) {
+    double limit = v ? saturation(q, of, v) : INFINITY;
+    return mlc_q_settle(q, isfinite(limit) ? mlc_q_saturate(q, v, -limit, limit) : v);
 }
 
 /* Functions whose values lie between two numbers, whatever their input. */
@@ -309,7 +319,10 @@ mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
     mlc_quant q = {.from = g, .arena = g->arena, .diag = g->diag, .dot_bits = 32};
     if (context->calibration) mlc_q_observe(&q, context->calibration);
     const char *precision = context->options->precision;
-    if (q.seen && precision && strcmp(precision, "32") != 0) mlc_q_choose_ends(&q, context->calibration);
+    if (q.seen && precision && strcmp(precision, "32") != 0) {
+        mlc_q_choose_ends(&q, context->calibration);
+        mlc_q_equalize(&q);
+    }
     mlc_dot *dots;
     int n_dots;
     if (!mlc_q_choose_precision(&q, context, &dots, &n_dots)) return NULL;

@@ -146,7 +146,7 @@ static mlc_value *short_divisor(mlc_quant *q, mlc_value *b) {
     return spare > 0 ? mlc_q_shift_right(q, b, spare) : b;
 }
 
-mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b) {
+mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b) {
     if (!a || !b || !(b = positive_divisor(q, b)) || !(b = short_divisor(q, b))) return NULL;
     int have = mlc_q_bits((uint64_t)mlc_q_magnitude(a)), extend = MLC_ACCUMULATOR_BITS - 1 - have;
     if (extend < 0) extend = 0;
@@ -161,7 +161,11 @@ mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b) {
         double quotient = fmax(fabs((double)r->lo[i]), fabs((double)r->hi[i])) * r->scale;
         err[i] = (operand_err(r, a, i) + quotient * operand_err(r, b, i)) / least + r->scale;
     }
-    return mlc_q_settle(q, r);
+    return r;
+}
+
+mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b) {
+    return mlc_q_settle(q, mlc_q_quotient(q, a, b));
 }
 
 mlc_value *mlc_q_mul_real(mlc_quant *q, mlc_value *v, const double *c, const mlc_shape *shape) {

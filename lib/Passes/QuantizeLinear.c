@@ -134,7 +134,10 @@ static mlc_value *balanced(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int
         if (shift[k] > most) most = shift[k];
     }
     if (most == 0) return x;
-    x = mlc_q_narrow(q, x, MLC_ACCUMULATOR_BITS - 1);
+    /* Bits that x does not have cannot be shifted out. */
+    int spare = MLC_WORK_BITS - mlc_q_bits((uint64_t)mlc_q_magnitude(x));
+    if (spare > most) spare = (int)most;
+    x = spare > 0 ? mlc_q_shift_left(q, x, spare) : mlc_q_narrow(q, x, MLC_ACCUMULATOR_BITS - 1);
     if (!x) return NULL;
     mlc_shape each = {.rank = 1, .dim = {M * K}};
     int64_t *half = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t), *all = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t);

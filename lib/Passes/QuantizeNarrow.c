@@ -111,6 +111,7 @@ static bool readers_grid(const mlc_quant *q, const mlc_value *v, grid *found) {
 typedef struct operand {
     mlc_value *x;
     grid *grids;
+    double *centres; /* of each class: where its integers usually are */
 } operand;
 
 static bool all_fit(const mlc_value *x, int64_t lo, int64_t hi) {
@@ -184,8 +185,26 @@ static mlc_value *onto_own(mlc_quant *q, mlc_value *x, const int64_t *class, int
     return mlc_q_saturate_to(q, r, lo, hi);
 }
 
-static bool put_on_grid(mlc_quant *q, mlc_value *x, const int64_t *class, int64_t n_classes, bool offsets,
-                        operand *out) {
+/* The mean of what was seen, else the middle of the proven interval. */
+static double *centres_of(mlc_quant *q, const mlc_value *real, const mlc_value *x, const int64_t *class,
+                          int64_t n_classes, const grid *grids) {
+    double *centre = MLC_NEW_ARRAY(q->arena, n_classes + 1, double);
+    int64_t *count = MLC_NEW_ARRAY(q->arena, n_classes + 1, int64_t), n = mlc_q_elements(x);
+    const mlc_seen *seen = mlc_q_seen(q, real);
+    for (int64_t i = 0; i < n; i++)
+        count[class[i]]++;
+    for (int64_t i = 0; i < n; i++) {
+        const grid *g = &grids[class[i]];
+        double own = ((double)x->lo[i] + (double)x->hi[i]) / 2;
+        if (seen && seen[i].all.lo <= seen[i].all.hi)
+            own = fmin(fmax((seen[i].mean - g->offset) / g->step, (double)x->lo[i]), (double)x->hi[i]);
+        centre[class[i]] += own / (double)count[class[i]];
+    }
+    return centre;
+}
+
+static bool choose_grids(mlc_quant *q, mlc_value *x, const int64_t *class, int64_t n_classes, bool offsets,
+                         operand *out) {
     int bits = q->dot_bits;
     int64_t n = mlc_q_elements(x);
     mlc_range all = nothing, *each = MLC_NEW_ARRAY(q->arena, n_classes + 1, mlc_range);
@@ -224,6 +243,14 @@ static bool put_on_grid(mlc_quant *q, mlc_value *x, const int64_t *class, int64_
     return out->x != NULL;
 }
 
+static bool put_on_grid(mlc_quant *q, mlc_value *x, const int64_t *class, int64_t n_classes, bool offsets,
+                        operand *out) {
+    if (!choose_grids(q, x, class, n_classes, offsets, out))
+        return false;
+    out->centres = centres_of(q, x, out->x, class, n_classes, out->grids);
+    return true;
+}
+
 /* A product of `x` on its grids with weights in units of these. */
 typedef struct product {
     const char *op;
@@ -231,6 +258,7 @@ typedef struct product {
     mlc_shape w_shape, shape;
     int64_t channels, taps; /* outputs with weights of their own; weights of each */
     double *w, *bias;       /* [channels,taps], [channels] */
+    double *centre;         /* [channels,taps]: of the input that the weight is for */
     mlc_taps *all;          /* of each element of the result */
     const int64_t *channel; /* of each element of the result */
     const mlc_attr *attrs;
@@ -259,7 +287,8 @@ static double *weight_steps(mlc_quant *q, const product *p, const grid *target) 
             continue;
         int exponent;
         double mantissa = frexp(step[c] / target->step, &exponent);
-        step[c] = ldexp(target->step, mantissa == 0.5 ? exponent - 1 : exponent);
+        /* What was made a power of two may have been rounded. */
+        step[c] = ldexp(target->step, mantissa < 0.5 * (1 + 1e-9) ? exponent - 1 : exponent);
     }
     return step;
 }
@@ -299,6 +328,21 @@ static mlc_value *to_scale(mlc_quant *q, mlc_value *acc, const product *p, const
     return r;
 }
 
+/* A weight as it is used, less what it should be. */
+static double weight_error(const product *p, const double *step, int64_t i) {
+    double s = step[i / p->taps];
+    return rint(p->w[i] / s) * s - p->w[i];
+}
+
+/*
+ * sum (w + e) q = sum w q + sum e (q - centre) + sum e centre. The last sum is known:
+ * the bias takes it back, so that rounded weights do not shift the result.
+ */
+static void correct_bias(const product *p, const double *step) {
+    for (int64_t i = 0; i < p->channels * p->taps; i++)
+        p->bias[i / p->taps] -= weight_error(p, step, i) * p->centre[i];
+}
+
 static double *accumulator_error(mlc_quant *q, const product *p, const double *step, const int64_t *bias,
                                  int64_t n) {
     double *err = MLC_NEW_ARRAY(q->arena, n + 1, double);
@@ -307,12 +351,14 @@ static double *accumulator_error(mlc_quant *q, const product *p, const double *s
         int64_t c = p->channel[o];
         err[o] = fabs((double)bias[c] * step[c] - p->bias[c]);
         for (int64_t k = 0; k < t->n; k++) {
-            int64_t i = mlc_tap(t, k);
-            if (i < 0)
+            int64_t i = mlc_tap(t, k), at = c * p->taps + k;
+            double off = fabs(weight_error(p, step, at)), centre = p->centre[at];
+            if (i < 0) { /* padding: 0 */
+                err[o] += off * fabs(centre);
                 continue;
-            double w = p->w[c * p->taps + k], off = fabs(rint(w / step[c]) * step[c] - w);
-            double magnitude = fmax(fabs((double)p->x->lo[i]), fabs((double)p->x->hi[i]));
-            err[o] += off * magnitude + fabs(w) * mlc_q_err(p->x, i) / p->x->scale;
+            }
+            double reach = fmax(fabs((double)p->x->lo[i] - centre), fabs((double)p->x->hi[i] - centre));
+            err[o] += off * reach + fabs(p->w[at]) * mlc_q_err(p->x, i) / p->x->scale;
         }
     }
     return err;
@@ -326,6 +372,7 @@ static mlc_value *multiply(mlc_quant *q, const product *p) {
             *bias = MLC_NEW_ARRAY(q->arena, p->channels + 1, int64_t);
     for (int64_t i = 0; i < n_w; i++)
         w[i] = (int64_t)rint(p->w[i] / step[i / p->taps]);
+    correct_bias(p, step);
     for (int64_t c = 0; c < p->channels; c++) {
         double b = rint(p->bias[c] / step[c]);
         if (!(fabs(b) < 0x1p60)) {
@@ -371,12 +418,14 @@ mlc_value *mlc_q_linear_narrow(mlc_quant *q, mlc_value *x, int64_t M, int64_t K,
                  .taps = K,
                  .channel = channel,
                  .w = MLC_NEW_ARRAY(q->arena, N * K + 1, double),
+                 .centre = MLC_NEW_ARRAY(q->arena, N * K + 1, double),
                  .bias = MLC_NEW_ARRAY(q->arena, N + 1, double),
                  .all = MLC_NEW_ARRAY(q->arena, M * N + 1, mlc_taps)};
     for (int64_t n = 0; n < N; n++) {
         p.bias[n] = bias ? bias[n] : 0;
         for (int64_t k = 0; k < K; k++) {
             p.w[n * K + k] = w[n * K + k] * in.grids[k].step;
+            p.centre[n * K + k] = in.centres[k];
             p.bias[n] += w[n * K + k] * in.grids[k].offset;
         }
     }
@@ -408,12 +457,15 @@ mlc_value *mlc_q_conv_narrow(mlc_quant *q, mlc_value *x, const mlc_tensor *w, co
                  .channel = channel,
                  .n_attrs = 4};
     p.w = MLC_NEW_ARRAY(q->arena, p.channels * p.taps + 1, double);
+    p.centre = MLC_NEW_ARRAY(q->arena, p.channels * p.taps + 1, double);
     p.bias = MLC_NEW_ARRAY(q->arena, p.channels + 1, double);
     for (int64_t o = 0; o < p.channels; o++) {
         int64_t first = o / (c->channels_out / c->group) * depth;
         p.bias[o] = bias ? bias[o] : 0;
-        for (int64_t k = 0; k < p.taps; k++)
+        for (int64_t k = 0; k < p.taps; k++) {
             p.w[o * p.taps + k] = w->f[o * p.taps + k] * in.grids[first + k / kernel].step;
+            p.centre[o * p.taps + k] = in.centres[first + k / kernel];
+        }
     }
     for (int64_t i = 0; i < p.channels * out; i++)
         channel[i] = i / out;

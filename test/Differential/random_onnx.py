@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-OPSETS = (13, 14, 15, 17, 18, 19, 20, 21, 22)
+OPSETS = (13, 14, 15, 17, 18, 19, 20, 21, 22, 23, 24)
 MAX_ELEMENTS = 48
 MICROSOFT = "com.microsoft"
 BREVITAS = "onnx.brevitas"
@@ -151,9 +151,17 @@ class Builder:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return [np.asarray(a) for a in ReferenceEvaluator(model).run(None, feeds)]
+                result = [np.asarray(a) for a in ReferenceEvaluator(model).run(None, feeds)]
+            inferred = onnx.shape_inference.infer_shapes(model).graph.output
         except Exception as e:
             raise Invalid from e
+        for a, info in zip(result, inferred):  # the evaluator is wrong about a few shapes
+            if info.type.tensor_type.HasField("shape"):
+                dims = info.type.tensor_type.shape.dim
+                if len(dims) != a.ndim or any(d.HasField("dim_value") and d.dim_value != n
+                                              for d, n in zip(dims, a.shape)):
+                    raise Invalid
+        return result
 
     def grow(self, op):
         """One instance of `op`, or nothing."""
@@ -607,6 +615,40 @@ def conv(b, op):
     b.add(op, [x, b.weights((out, c // group, *kernel))] + bias, group=group, **attrs)
 
 
+def conv_transpose(b, op):
+    x = b.pick(ranks=(3, 4), where=lambda a: a.shape[0] == 1)
+    kernel = kernel_of(b, x)
+    b.add(op, [x, b.weights((b[x].shape[1], 2, *kernel))], strides=[b.rng.randint(1, 2) for _ in kernel])
+
+
+def resize(b, op):
+    x = b.pick(ranks=(4,), where=lambda a: a.shape[0] == 1)
+    sizes = [*b[x].shape[:2], *(d * b.rng.randint(1, 2) for d in b[x].shape[2:])]
+    b.add(op, [x, "", "", int64s(b, sizes)], mode=b.rng.choice(("nearest", "linear")),
+          coordinate_transformation_mode=b.rng.choice(("half_pixel", "asymmetric", "align_corners")))
+
+
+def einsum(b, op):
+    x = b.pick(ranks=(2,))
+    i, j = b[x].shape
+    equation, shape = b.rng.choice((("ij,jk->ik", (j, 2)), ("ij,kj->ki", (3, j)), ("ij,ij->i", (i, j)), ("ij,j->ij", (j,))))
+    b.add(op, [x, b.weights(shape)], equation=equation)
+
+
+def recurrent(b, op):
+    x = b.pick(ranks=(3,), where=lambda a: a.shape[0] <= 3 and a.shape[1] == 1)
+    n, hidden = {"RNN": 1, "GRU": 3, "LSTM": 4}[op], b.rng.randint(1, 3)
+    inputs = [x, b.weights((1, n * hidden, b[x].shape[2]), 0.5), b.weights((1, n * hidden, hidden), 0.5)]
+    if b.chance(2):
+        inputs.append(b.weights((1, 2 * n * hidden), 0.5))
+    b.add(op, inputs, outputs=2, hidden_size=hidden, linear_before_reset=b.rng.randrange(2) if op == "GRU" else None)
+
+
+def dynamic_quantize(b, op):
+    q, scale, zero = b.add(op, [b.pick()], outputs=3)
+    b.add("DequantizeLinear", [q, scale, zero])
+
+
 def pool(b, op):
     x = b.pick(ranks=(3, 4), where=lambda a: a.shape[0] == 1)
     attrs = spatial(b, x, kernel_of(b, x))
@@ -618,7 +660,11 @@ def pool(b, op):
 
 
 def global_pool(b, op):
-    b.add(op, [b.pick(ranks=(3, 4))], p=b.rng.choice((1, 2)) if op == "GlobalLpPool" else None)
+    x = b.pick(ranks=(3, 4))
+    if op == "GlobalLpPool":  # onnx's evaluator has none
+        b.add(op, [x], p=b.rng.choice((1, 2)), result=[np.ones((*b[x].shape[:2], *[1] * (b[x].ndim - 2)), np.float32)])
+    else:
+        b.add(op, [x])
 
 
 def batch_norm(b, op):
@@ -757,6 +803,24 @@ def linear_classifier(b, op):
           classlabels_ints=list(range(classes)), post_transform=b.rng.choice(("NONE", "SOFTMAX", "LOGISTIC")))
 
 
+def feature_vectorizer(b, op):
+    x = b.pick(ranks=(2,))
+    y = b.pick(ranks=(2,), where=lambda a: a.shape[0] == b[x].shape[0])
+    b.add(op, [x, y], ML, inputdimensions=[b[x].shape[1], b[y].shape[1]])
+
+
+def small_integer(b):
+    return b.add("Cast", [clipped(b, b.pick(ranks=(1, 2)), 0, 4)], to=7)
+
+
+def label_encoder(b, op):
+    b.add(op, [small_integer(b)], ML, keys_int64s=[0, 1, 3], values_floats=floats(b, 3), default_float=-1.0)
+
+
+def one_hot_encoder(b, op):
+    b.add(op, [small_integer(b)], ML, cats_int64s=[0, 2, 3], zeros=1)
+
+
 # com.microsoft and Quant nodes: only the types and shapes of the samples are right.
 
 def like(a, dtype=None):
@@ -804,6 +868,21 @@ def ms_gemm(b, op):
     b.add(op, [q, scale, zero, int8s(b, (b[q].shape[1], n)), scale_of(b), b.constant(np.int8(0)), "",
                b.constant(np.float32(0.5)), zero_of(b, b[q].dtype.type)], MICROSOFT,
           result=[np.zeros((b[q].shape[0], n), b[q].dtype)])
+
+
+def ms_fused_gemm(b, op):
+    x = b.pick(ranks=(2,))
+    n = b.rng.randint(1, 4)
+    b.add(op, [x, b.weights((b[x].shape[1], n)), b.weights((n,))], MICROSOFT, activation="Relu",
+          result=[np.zeros((b[x].shape[0], n), np.float32)])
+
+
+def ms_fused_conv(b, op):
+    x = b.pick(ranks=(4,), where=lambda a: a.shape[0] == 1)
+    kernel = kernel_of(b, x)
+    shape = (1, 2, *(d - k + 1 for d, k in zip(b[x].shape[2:], kernel)))
+    b.add(op, [x, b.weights((2, b[x].shape[1], *kernel))], MICROSOFT, activation="Relu", kernel_shape=kernel,
+          result=[np.zeros(shape, np.float32)])
 
 
 def ms_quantize(b, op):
@@ -875,6 +954,10 @@ def table():
         "GroupNormalization": group_norm, "PRelu": prelu, "QuantizeLinear": quantize_linear,
         "DequantizeLinear": quantize_per_channel, "MatMulInteger": matmul_integer, "ConvInteger": conv_integer,
         "QLinearMatMul": qlinear_matmul, "QLinearConv": qlinear_conv,
+        "ConvTranspose": conv_transpose, "Resize": resize, "Einsum": einsum, "RNN": recurrent, "GRU": recurrent,
+        "LSTM": recurrent, "DynamicQuantizeLinear": dynamic_quantize, f"{MICROSOFT}.FusedGemm": ms_fused_gemm,
+        f"{MICROSOFT}.FusedConv": ms_fused_conv, f"{ML}.FeatureVectorizer": feature_vectorizer,
+        f"{ML}.LabelEncoder": label_encoder, f"{ML}.OneHotEncoder": one_hot_encoder,
         "ai.onnx.ml.ArrayFeatureExtractor": feature_extractor, f"{ML}.Binarizer": binarizer, f"{ML}.Imputer": imputer,
         f"{ML}.Normalizer": normalizer, f"{ML}.Scaler": scaler, f"{ML}.LinearRegressor": linear_regressor,
         f"{ML}.LinearClassifier": linear_classifier, "gather.table.Gather": gather_table,

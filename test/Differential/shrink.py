@@ -165,7 +165,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file")
     parser.add_argument("--output")
-    parser.add_argument("--tries", type=int, default=2000)
+    parser.add_argument("--tries", type=int, default=600)
     parser.add_argument("command", nargs="+")
     a = parser.parse_args()
     run = lambda path: subprocess.run(a.command + [path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode

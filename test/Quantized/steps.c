@@ -89,7 +89,10 @@ static double random_ratio(void) {
 }
 
 static const mlc_chain *random_chain(setup *s, mlc_dtype t, double y_scale, int64_t zero, int sign) {
-    double x_scale = sign * y_scale * random_ratio();
+    /* Results of 16 bits come from sums that are as much longer. */
+    int64_t least, most;
+    mlc_dtype_range(t, &least, &most);
+    double x_scale = sign * y_scale * random_ratio() * (most - least > UINT8_MAX ? 0x1p-5 : 1);
     const mlc_chain *sum = mlc_chain_linear(&s->q, x_scale, mlc_rng_range(&rng, -300, 300),
                                             mlc_rng_range(&rng, 0, 1) ? y_scale * (double)mlc_rng_range(&rng, -500, 500) / 8 : 0,
                                             MLC_FLOAT);

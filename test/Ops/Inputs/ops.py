@@ -281,6 +281,43 @@ def fused():
          lambda x: np.clip(np.einsum("bchw,oc->bohw", x, k[:, :, 0, 0]), -.5, 1.5), [("w", k)], bound=1e-3)
 
 
+# --- upsampling ---
+
+def upsample():
+    x = {"x": [1, 4, 3, 5]}
+
+    def transposed(name, w, stride=(1, 1), dilation=(1, 1), pads=(0, 0, 0, 0), more=(0, 0), group=1):
+        def reference(x):
+            size = [(x.shape[d + 2] - 1) * stride[d] + (w.shape[d + 2] - 1) * dilation[d] + 1 + more[d] for d in (0, 1)]
+            per, out = w.shape[0] // group, w.shape[1]
+            y = np.zeros((1, out * group, *size))
+            for c, i, j in np.ndindex(x.shape[1:]):
+                for m, k, l in np.ndindex(w.shape[1:]):
+                    y[0, c // per * out + m, i * stride[0] + k * dilation[0], j * stride[1] + l * dilation[1]] += \
+                        x[0, c, i, j] * w[c, m, k, l]
+            return y[..., pads[0]:size[0] - pads[2], pads[1]:size[1] - pads[3]]
+        case(name, [node("ConvTranspose", "x w", "y", strides=stride, dilations=dilation, pads=pads, output_padding=more,
+                         group=group)], x, reference, [("w", w)], bound=1e-2)
+
+    w = floats(4, 3, 2, 3)
+    transposed("transposed", w)
+    transposed("transposed_stride", w, stride=(2, 2))
+    transposed("transposed_pads", w, stride=(2, 3), pads=(0, 1, 1, 0), more=(1, 1))
+    transposed("transposed_dilation", w, dilation=(2, 1), pads=(1, 1, 1, 1))
+    transposed("transposed_groups", floats(4, 2, 2, 3), stride=(2, 1), group=2)
+    scales = [("s", np.float32([1, 1, 2, 3]))]
+    case("nearest", [helper.make_node("Resize", ["x", "", "s"], ["y"], mode="nearest", nearest_mode="floor",
+                                      coordinate_transformation_mode="asymmetric")], x,
+         lambda x: x.repeat(2, 2).repeat(3, 3), scales, bound=1e-5)
+
+    def linear(x, axis, n):
+        at = np.linspace(0, x.shape[axis] - 1, n)
+        return np.apply_along_axis(lambda v: np.interp(at, np.arange(len(v)), v), axis, x)
+    case("linear", [helper.make_node("Resize", ["x", "", "", "n"], ["y"], mode="linear",
+                                     coordinate_transformation_mode="align_corners")], x,
+         lambda x: linear(linear(x, 2, 7), 3, 3), [("n", np.array([1, 4, 7, 3]))], bound=1e-4)
+
+
 group, directory = sys.argv[1:]
 os.makedirs(directory, exist_ok=True)
 globals()[group]()
