@@ -6,10 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-/* In the arithmetic of the model's type, as ONNX's QuantizeLinear, and clamped to
- * the binding's range; counts what that changes. */
+/* Float inputs in float arithmetic, as ONNX's QuantizeLinear has it; clamped to the
+ * binding's range; counts what that changes. */
 static int64_t quantize(const mlc_binding *b, double x, int64_t *clamped) {
-    double q = nearbyint(mlc_dtype_round(b->dtype, mlc_dtype_round(b->dtype, x) / b->scale)) + (double)b->zero;
+    double ratio = mlc_dtype_round(b->dtype, x) / b->scale;
+    double q = nearbyint(b->dtype == MLC_FLOAT ? mlc_dtype_round(MLC_FLOAT, ratio) : ratio) + (double)b->zero;
     if (isnan(q)) {
         ++*clamped;
         return b->zero < b->lo ? b->lo : b->zero > b->hi ? b->hi : b->zero;
