@@ -55,7 +55,8 @@ const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_
     int64_t n = mlc_shape_elements(&v->shape), *out = MLC_NEW_ARRAY(arena, n + 1, int64_t);
     for (int64_t i = 0; i < n; i++) {
         double real = mlc_tensor_real(sample, i);
-        double x = rint(mlc_dtype_round(sample->dtype, real / v->scale)) + (double)v->zero;
+        double ratio = real / v->scale; /* of floats in float arithmetic, as QuantizeLinear has it */
+        double x = rint(sample->dtype == MLC_FLOAT ? mlc_dtype_round(MLC_FLOAT, ratio) : ratio) + (double)v->zero;
         if (isnan(x)) x = (double)v->zero;
         double lo = (double)v->lo[i], hi = (double)v->hi[i];
         out[i] = x <= lo ? v->lo[i] : x >= hi ? v->hi[i] : (int64_t)x;
