@@ -24,33 +24,33 @@ typedef enum mlc_emit {
 } mlc_emit;
 
 typedef struct mlc_options {
-    const char *input;      /* .onnx, or the text form of a graph (any stage) */
-    const char *target;     /* "bpf-xdp", "bpf-raw", "host" */
-    const char *mcpu;       /* "v1".."v4"; NULL: "v3" */
-    char opt_level;         /* '0'..'3' or 's' */
-    const char *features;   /* list of names, or the path of a JSON file; NULL: from the model's metadata */
-    const char *actions;    /* see lib/Target/README.md; NULL: metadata or the default */
-    const char *on_error;   /* "pass" or "drop"; NULL: metadata or "pass" */
-    const char *calibrate;  /* .npz or .csv; NULL: none */
+    const char *input;        /* .onnx, or the text form of a graph (any stage) */
+    const char *target;       /* "bpf-xdp", "bpf-raw", "host" */
+    const char *mcpu;         /* "v1".."v4"; NULL: "v3" */
+    char opt_level;           /* '0'..'3' or 's' */
+    const char *features;     /* list of names, or the path of a JSON file; NULL: from the model's metadata */
+    const char *actions;      /* see lib/Target/README.md; NULL: metadata or the default */
+    const char *on_error;     /* "pass" or "drop"; NULL: metadata or "pass" */
+    const char *calibrate;    /* .npz or .csv; NULL: none */
     const char *input_format; /* of float inputs (lib/Passes/InputFormat.c); NULL: metadata or q15.16 */
-    const char *precision;  /* "32", "16", "8", "auto"; NULL: "32" */
-    const char *labels;     /* of the samples of `calibrate`: "F.npz[:ARRAY]" or "F.csv"; NULL: none */
+    const char *precision;    /* "32", "16", "8", "auto"; NULL: "32" */
+    const char *labels;       /* of the samples of `calibrate`: "F.npz[:ARRAY]" or "F.csv"; NULL: none */
     double max_error;         /* precision auto: of the outputs on the samples; 0: not asked for */
     double max_accuracy_drop; /* precision auto: in percent, on the samples; negative: not asked for */
     bool report;              /* fill in `report` and `table` of the result */
     mlc_emit emit;
-    const char *stop_after;  /* pass name; the graph is the result */
+    const char *stop_after;         /* pass name; the graph is the result */
     const char *const *print_after; /* pass names, "all" among them; ended by NULL; may be NULL */
     bool check_only;
     bool clock_from_map; /* packet targets: time comes from the global mlc_now, for replayed captures */
 } mlc_options;
 
 typedef struct mlc_stats {
-    long macs;          /* multiply-accumulates of one inference */
-    long instructions;  /* BPF instructions of the object */
-    long stack;         /* bytes, the deepest call chain */
-    long scratch;       /* bytes of the per-CPU frame */
-    long rodata;        /* bytes of tables */
+    long macs;         /* multiply-accumulates of one inference */
+    long instructions; /* BPF instructions of the object */
+    long stack;        /* bytes, the deepest call chain */
+    long scratch;      /* bytes of the per-CPU frame */
+    long rodata;       /* bytes of tables */
 } mlc_stats;
 
 typedef struct mlc_result {

@@ -26,7 +26,7 @@ typedef struct mlc_attr_spec {
 typedef struct mlc_op {
     const char *domain; /* "" for ai.onnx */
     const char *name;
-    int since, until; /* first and last version of the domain this row is for; until 0: newest */
+    int since, until;   /* first and last version of the domain this row is for; until 0: newest */
     const char *doc;    /* one line */
     const char *limits; /* what is not supported, one line; NULL: nothing */
     int min_in, max_in, min_out, max_out; /* max -1: variadic */
@@ -93,10 +93,9 @@ typedef struct mlc_op_family {
     int n;
 } mlc_op_family;
 
-#define MLC_OPS(Family, ...)                                      \
-    static const mlc_op rows_##Family[] = {__VA_ARGS__};          \
-    const mlc_op_family mlc_ops_##Family = {                      \
-        rows_##Family, sizeof rows_##Family / sizeof rows_##Family[0]}
+#define MLC_OPS(Family, ...)                             \
+    static const mlc_op rows_##Family[] = {__VA_ARGS__}; \
+    const mlc_op_family mlc_ops_##Family = {rows_##Family, sizeof rows_##Family / sizeof rows_##Family[0]}
 
 /* All rows sorted by domain, name and version. */
 const mlc_op *const *mlc_ops(int *n);

@@ -18,8 +18,8 @@ typedef struct mlc_calibration {
 /* What `quantize` leaves for reports: the model it started from, and which integer
  * value stands for each of its values. Valid until the next pass changes the graph. */
 typedef struct mlc_origin {
-    const mlc_graph *graph;        /* SHAPED */
-    mlc_value *const *integer;     /* by id of graph's values; NULL: none */
+    const mlc_graph *graph;    /* SHAPED */
+    mlc_value *const *integer; /* by id of graph's values; NULL: none */
     const mlc_saturation *saturation;
     int n_saturations;
     const struct mlc_dot *dots; /* precision of the dot products */
@@ -31,7 +31,7 @@ typedef struct mlc_pass_context {
     const mlc_calibration *calibration; /* NULL: none */
     const struct mlc_target *target;    /* NULL: none; only passes that a packet target needs look at it */
     const struct mlc_feature_binding *binding; /* packet targets: where the inputs come from */
-    mlc_origin origin; /* set by the pass `quantize` */
+    mlc_origin origin;                         /* set by the pass `quantize` */
     const struct mlc_actions *actions; /* set by the pass `decide` of packet targets, for code generation */
 } mlc_pass_context;
 
@@ -80,6 +80,7 @@ const int64_t **mlc_eval_int(const mlc_graph *g, const int64_t *const *inputs, m
 /* A sample of the model as the integer graph takes it: rounded to the format of
  * input `v` in the arithmetic of the sample's type, limited to its interval, NaN as
  * 0. *outside counts limited elements. */
-const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample, int64_t *outside);
+const int64_t *mlc_input_to_int(mlc_arena *arena, const mlc_value *v, const mlc_tensor *sample,
+                                int64_t *outside);
 
 #endif

@@ -30,6 +30,7 @@ struct mlc_quant {
     const mlc_node *node; /* being rewritten; names and diagnostics come from it */
     mlc_value **map;      /* by id of `from`'s values; NULL: not bound yet */
     const struct mlc_form **form; /* by id: exact form (form.h), NULL: none. A value may have both */
+    bool quantizes;       /* the model quantizes values itself: forms are of use */
     /* Observed range of each value of `from` on the calibration data, by id; NULL without data. */
     double *seen_lo, *seen_hi;
     struct mlc_seen **seen, *seen_all;    /* the same for each element, and for all; NULL without data */

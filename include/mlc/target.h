@@ -16,11 +16,11 @@ struct mlc_debug;
 typedef struct mlc_target {
     const char *name; /* as in --target= */
     const char *doc;
-    const char *entry;    /* bitcode in bpf-helpers; NULL: no BPF code, host image only */
-    bool packet;          /* inputs come from packet features, the output is a decision */
-    bool host_image;      /* carries .mlc.host */
+    const char *entry;           /* bitcode in bpf-helpers; NULL: no BPF code, host image only */
+    bool packet;                 /* inputs come from packet features, the output is a decision */
+    bool host_image;             /* carries .mlc.host */
     const char *const *verdicts; /* names of the hook's return values, ended by NULL */
-    const char *pass, *drop; /* verdicts of --on-error */
+    const char *pass, *drop;     /* verdicts of --on-error */
 
     /* Adds to the glue module the definitions that the entry declares (bpf-helpers/mlc.h). */
     bool (*glue)(struct mlc_codegen *cg, struct mlc_debug *debug);

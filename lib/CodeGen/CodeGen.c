@@ -40,11 +40,13 @@ static LLVMModuleRef new_module(mlc_codegen *cg, const char *name) {
 
 /* Linking destroys `source`. */
 static bool link_into(mlc_codegen *cg, LLVMModuleRef source) {
-    if (LLVMLinkModules2(cg->module, source)) return mlc_error(cg->diag, "code generation: modules do not link");
+    if (LLVMLinkModules2(cg->module, source))
+        return mlc_error(cg->diag, "code generation: modules do not link");
     return cg->llvm_errors == 0;
 }
 
-/* The helpers were compiled for v3: functions carry that as attributes, which would win over the target machine's. */
+/* The helpers were compiled for v3: functions carry that as attributes, which would win over the target
+ * machine's. */
 static void use_machine_cpu(LLVMModuleRef m) {
     static const char *const attributes[] = {"target-cpu", "target-features"};
     for (LLVMValueRef f = LLVMGetFirstFunction(m); f; f = LLVMGetNextFunction(f))
@@ -56,7 +58,8 @@ static void use_machine_cpu(LLVMModuleRef m) {
 static bool link_entry(mlc_codegen *cg) {
     size_t size;
     const unsigned char *bitcode = mlc_bitcode_find(cg->target->entry, &size);
-    if (!bitcode) return mlc_error(cg->diag, "no helper bitcode named '%s'", cg->target->entry);
+    if (!bitcode)
+        return mlc_error(cg->diag, "no helper bitcode named '%s'", cg->target->entry);
     LLVMMemoryBufferRef buffer =
         LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)bitcode, size, cg->target->entry);
     LLVMModuleRef entry = NULL;
@@ -81,8 +84,10 @@ static void drop_unused(mlc_codegen *cg) {
     for (LLVMValueRef g = LLVMGetFirstGlobal(cg->module), next; g; g = next) {
         next = LLVMGetNextGlobal(g);
         const char *section = LLVMGetSection(g);
-        bool map = section && strcmp(section, ".maps") == 0, variable = !is_root(g) && !LLVMIsGlobalConstant(g);
-        if ((map || variable) && !LLVMGetFirstUse(g)) LLVMDeleteGlobal(g);
+        bool map = section && strcmp(section, ".maps") == 0,
+             variable = !is_root(g) && !LLVMIsGlobalConstant(g);
+        if ((map || variable) && !LLVMGetFirstUse(g))
+            LLVMDeleteGlobal(g);
     }
 }
 
@@ -95,16 +100,21 @@ static bool is_rolled_body(const char *name) {
 static void internalize(mlc_codegen *cg, bool keep_model) {
     for (LLVMValueRef f = LLVMGetFirstFunction(cg->module); f; f = LLVMGetNextFunction(f)) {
         size_t n;
-        if (LLVMIsDeclaration(f) || is_root(f)) continue;
+        if (LLVMIsDeclaration(f) || is_root(f))
+            continue;
         const char *name = LLVMGetValueName2(f, &n);
-        if (is_rolled_body(name) || (keep_model && strcmp(name, "mlc_model") == 0)) continue;
+        if (is_rolled_body(name) || (keep_model && strcmp(name, "mlc_model") == 0))
+            continue;
         LLVMSetLinkage(f, LLVMInternalLinkage);
     }
     for (LLVMValueRef g = LLVMGetFirstGlobal(cg->module); g; g = LLVMGetNextGlobal(g)) {
         size_t n;
-        bool mutable_global = !LLVMIsGlobalConstant(g); /* mlc_next and the like: the loader sets them by name */
-        if (LLVMIsDeclaration(g) || is_root(g) || mutable_global) continue;
-        if (strncmp(LLVMGetValueName2(g, &n), "llvm.", 5) == 0) continue;
+        bool mutable_global =
+            !LLVMIsGlobalConstant(g); /* mlc_next and the like: the loader sets them by name */
+        if (LLVMIsDeclaration(g) || is_root(g) || mutable_global)
+            continue;
+        if (strncmp(LLVMGetValueName2(g, &n), "llvm.", 5) == 0)
+            continue;
         LLVMSetLinkage(g, LLVMInternalLinkage);
     }
 }
@@ -112,7 +122,8 @@ static void internalize(mlc_codegen *cg, bool keep_model) {
 static bool check_module(mlc_codegen *cg) {
     char *message = NULL;
     bool bad = LLVMVerifyModule(cg->module, LLVMReturnStatusAction, &message);
-    if (bad) mlc_error(cg->diag, "code generation: invalid IR: %s", message);
+    if (bad)
+        mlc_error(cg->diag, "code generation: invalid IR: %s", message);
     LLVMDisposeMessage(message);
     return !bad;
 }
@@ -131,11 +142,12 @@ static bool check_resolved(mlc_codegen *cg) {
 static bool add_glue(mlc_codegen *cg) {
     mlc_debug debug;
     mlc_debug_open(&debug, cg->module, cg->listing);
-    LLVMValueRef frame = mlc_bpf_map(&debug, "mlc_frame", BPF_MAP_TYPE_PERCPU_ARRAY, 4,
-                                     (unsigned)cg->layout.frame_size, 1);
+    LLVMValueRef frame =
+        mlc_bpf_map(&debug, "mlc_frame", BPF_MAP_TYPE_PERCPU_ARRAY, 4, (unsigned)cg->layout.frame_size, 1);
     mlc_bpf_map_getter(&debug, "mlc_frame_get", frame, false);
     char sha[65];
-    for (int i = 0; i < 32; i++) snprintf(sha + 2 * i, 3, "%02x", cg->graph->sha256[i]);
+    for (int i = 0; i < 32; i++)
+        snprintf(sha + 2 * i, 3, "%02x", cg->graph->sha256[i]);
     mlc_bpf_metadata(&debug, "mlc_version", mlc_version());
     mlc_bpf_metadata(&debug, "mlc_model", mlc_escape(cg->graph->name ? cg->graph->name : ""));
     mlc_bpf_metadata(&debug, "mlc_sha256", sha);
@@ -163,11 +175,14 @@ static bool add_model(mlc_codegen *cg) {
 }
 
 static bool build_bpf(mlc_codegen *cg) {
-    if (!add_glue(cg) || !link_entry(cg)) return false;
+    if (!add_glue(cg) || !link_entry(cg))
+        return false;
     internalize(cg, true);
-    if (!check_module(cg) || !mlc_llvm_passes(cg, cg->module, cg->machine, "default<O2>")) return false;
+    if (!check_module(cg) || !mlc_llvm_passes(cg, cg->module, cg->machine, "default<O2>"))
+        return false;
     drop_unused(cg);
-    if (!add_model(cg)) return false;
+    if (!add_model(cg))
+        return false;
     internalize(cg, false);
     return true;
 }
@@ -175,7 +190,8 @@ static bool build_bpf(mlc_codegen *cg) {
 static bool add_host_image(mlc_codegen *cg) {
     const char *image;
     size_t size;
-    if (!mlc_host_image(cg, &image, &size)) return false;
+    if (!mlc_host_image(cg, &image, &size))
+        return false;
     mlc_section_bytes(cg->module, "mlc_host", ".mlc.host", image, size);
     return true;
 }
@@ -191,10 +207,12 @@ static bool finish(mlc_codegen *cg, mlc_result *result) {
     } else if (!mlc_llvm_emit(cg, cg->module, cg->machine, cg->options->emit == MLC_EMIT_ASM, &data, &size)) {
         return false;
     }
-    if (cg->options->emit == MLC_EMIT_OBJ && cg->target->entry && !mlc_object_stats(cg, data, size, &result->stats))
+    if (cg->options->emit == MLC_EMIT_OBJ && cg->target->entry &&
+        !mlc_object_stats(cg, data, size, &result->stats))
         return false;
     result->data = malloc(size ? size : 1);
-    if (!result->data) return mlc_error(cg->diag, "out of memory");
+    if (!result->data)
+        return mlc_error(cg->diag, "out of memory");
     memcpy(result->data, data, size);
     result->size = size;
     return true;
@@ -203,13 +221,16 @@ static bool finish(mlc_codegen *cg, mlc_result *result) {
 /* Multiplications by weights that are not zero, of one inference. */
 static long count_macs(const mlc_graph *g) {
     long macs = 0;
-    MLC_FOR_NODES(g, node) {
+    MLC_FOR_NODES (g, node) {
         bool conv = node->op == mlc_iop("Conv");
-        if (!conv && node->op != mlc_iop("Linear")) continue;
+        if (!conv && node->op != mlc_iop("Linear"))
+            continue;
         const mlc_tensor *w = node->in[1]->constant;
         int64_t n = mlc_shape_elements(&w->shape), out = mlc_shape_elements(&node->out[0]->shape), used = 0;
-        for (int64_t i = 0; i < n; i++) used += w->i[i] != 0;
-        if (w->shape.dim[0]) macs += (long)(used * (out / w->shape.dim[0]));
+        for (int64_t i = 0; i < n; i++)
+            used += w->i[i] != 0;
+        if (w->shape.dim[0])
+            macs += (long)(used * (out / w->shape.dim[0]));
     }
     return macs;
 }
@@ -223,7 +244,8 @@ static const char *without_constants(mlc_arena *arena, const char *listing) {
 bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
     result->stats.macs = count_macs(cg->graph);
     cg->listing = without_constants(cg->arena, mlc_graph_print(cg->graph, cg->arena));
-    if (!mlc_layout_plan(cg->graph, cg->binding, cg->options->opt_level, &cg->layout)) return false;
+    if (!mlc_layout_plan(cg->graph, cg->binding, cg->options->opt_level, &cg->layout))
+        return false;
     if (cg->options->emit == MLC_EMIT_JSON) {
         const char *manifest = mlc_manifest(cg);
         result->size = strlen(manifest);
@@ -234,12 +256,15 @@ bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
     mlc_arena_defer(cg->arena, dispose_context, cg->context);
     mlc_llvm_open(cg, cg->context);
     cg->machine = mlc_llvm_machine(cg, cg->target->entry == NULL, LLVMCodeGenLevelDefault);
-    if (!cg->machine) return false;
+    if (!cg->machine)
+        return false;
     cg->module = new_module(cg, "mlc");
     mlc_arena_defer(cg->arena, dispose_module, cg->module);
-    if (cg->target->entry ? !build_bpf(cg) : !add_model(cg)) return false;
+    if (cg->target->entry ? !build_bpf(cg) : !add_model(cg))
+        return false;
     const char *manifest = mlc_manifest(cg);
     mlc_section_bytes(cg->module, "mlc_manifest", ".mlc.manifest", manifest, strlen(manifest));
-    if (cg->target->host_image && !add_host_image(cg)) return false;
+    if (cg->target->host_image && !add_host_image(cg))
+        return false;
     return check_resolved(cg) && check_module(cg) && cg->llvm_errors == 0 && finish(cg, result);
 }

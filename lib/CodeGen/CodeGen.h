@@ -20,14 +20,14 @@ typedef struct mlc_storage {
 } mlc_storage;
 
 typedef struct mlc_place {
-    mlc_area area; /* NONE: constant, or computed in place */
+    mlc_area area;  /* NONE: constant, or computed in place */
     int64_t offset; /* bytes; of the first element */
     mlc_storage storage;
     const mlc_feature *features; /* graph inputs of packet targets: each element's own place */
 } mlc_place;
 
 typedef struct mlc_layout {
-    mlc_place *place; /* by value id */
+    mlc_place *place;                        /* by value id */
     int64_t in_size, out_size, scratch_size; /* bytes, multiples of 8 */
     /* Packet targets: byte offsets of the parts of the frame. */
     int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset, frame_size;
@@ -80,8 +80,8 @@ LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line);
 
 /* An ordinary BTF-defined map. Returns the global. */
-LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size, unsigned value_size,
-                         unsigned max_entries);
+LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size,
+                         unsigned value_size, unsigned max_entries);
 /* Defines `ptr name(u32 index)` (index parameter only with `indexed`): the map's element or NULL. */
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed);
 /* Defines an internal constant. */
@@ -100,14 +100,15 @@ bool mlc_host_image(mlc_codegen *cg, const char **data, size_t *size);
 const char *mlc_manifest(mlc_codegen *cg);
 
 /* Bytes in a section that libbpf skips. */
-void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section, const char *data, size_t size);
+void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section, const char *data,
+                       size_t size);
 
 /* Diagnostics of LLVM go to cg->diag from here on. */
 void mlc_llvm_open(mlc_codegen *cg, LLVMContextRef context);
 LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host, LLVMCodeGenOptLevel level);
 /* Object or assembly in memory; arena-owned. */
-bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, bool assembly, const char **data,
-                   size_t *size);
+bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, bool assembly,
+                   const char **data, size_t *size);
 bool mlc_llvm_passes(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, const char *pipeline);
 
 /* Counts instructions, read-only data and stack of a BPF object. */

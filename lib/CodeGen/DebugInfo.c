@@ -35,10 +35,11 @@ static const char *quoted_metadata(mlc_arena *arena, const char *text) {
  * context makes the node.
  */
 static LLVMMetadataRef embedded_file(mlc_arena *arena, LLVMContextRef context, const char *listing) {
-    const char *ir = mlc_arena_printf(arena,
-                                      "!mlc.file = !{!0}\n"
-                                      "!0 = !DIFile(filename: \"" LISTING_NAME "\", directory: \"\", source: \"%s\")\n",
-                                      quoted_metadata(arena, listing));
+    const char *ir =
+        mlc_arena_printf(arena,
+                         "!mlc.file = !{!0}\n"
+                         "!0 = !DIFile(filename: \"" LISTING_NAME "\", directory: \"\", source: \"%s\")\n",
+                         quoted_metadata(arena, listing));
     LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(ir, strlen(ir), "file");
     LLVMModuleRef m = NULL;
     char *message = NULL;
@@ -58,17 +59,22 @@ void mlc_debug_open(mlc_debug *d, LLVMModuleRef module, const char *listing) {
     *d = (mlc_debug){.context = LLVMGetModuleContext(module), .module = module};
     d->builder = LLVMCreateDIBuilder(module);
     mlc_arena *scratch = listing ? mlc_arena_create(SIZE_MAX) : NULL;
-    if (scratch) d->file = embedded_file(scratch, d->context, listing);
+    if (scratch)
+        d->file = embedded_file(scratch, d->context, listing);
     mlc_arena_destroy(scratch);
-    if (!d->file) d->file = LLVMDIBuilderCreateFile(d->builder, LISTING_NAME, strlen(LISTING_NAME), "", 0);
-    d->unit = LLVMDIBuilderCreateCompileUnit(d->builder, LLVMDWARFSourceLanguageC11, d->file, "mlc", 3, true, "", 0, 0,
-                                             "", 0, LLVMDWARFEmissionFull, 0, false, false, "", 0, "", 0);
+    if (!d->file)
+        d->file = LLVMDIBuilderCreateFile(d->builder, LISTING_NAME, strlen(LISTING_NAME), "", 0);
+    d->unit =
+        LLVMDIBuilderCreateCompileUnit(d->builder, LLVMDWARFSourceLanguageC11, d->file, "mlc", 3, true, "", 0,
+                                       0, "", 0, LLVMDWARFEmissionFull, 0, false, false, "", 0, "", 0);
     d->u8 = LLVMDIBuilderCreateBasicType(d->builder, "unsigned char", 13, 8, 0x08, LLVMDIFlagZero);
     d->i32 = LLVMDIBuilderCreateBasicType(d->builder, "int", 3, 32, 0x05, LLVMDIFlagZero);
     d->u32 = LLVMDIBuilderCreateBasicType(d->builder, "unsigned int", 12, 32, 0x07, LLVMDIFlagZero);
     d->u64 = LLVMDIBuilderCreateBasicType(d->builder, "unsigned long long", 18, 64, 0x07, LLVMDIFlagZero);
-    LLVMValueRef version = LLVMConstInt(LLVMInt32TypeInContext(d->context), LLVMDebugMetadataVersion(), false);
-    LLVMAddModuleFlag(module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18, LLVMValueAsMetadata(version));
+    LLVMValueRef version =
+        LLVMConstInt(LLVMInt32TypeInContext(d->context), LLVMDebugMetadataVersion(), false);
+    LLVMAddModuleFlag(module, LLVMModuleFlagBehaviorWarning, "Debug Info Version", 18,
+                      LLVMValueAsMetadata(version));
 }
 
 void mlc_debug_close(mlc_debug *d) {
@@ -80,27 +86,29 @@ void mlc_debug_close(mlc_debug *d) {
 enum { MAX_PARAMS = 4 };
 
 /* types[0] is the result. */
-static LLVMMetadataRef subprogram(mlc_debug *d, LLVMValueRef fn, LLVMMetadataRef *types, const char *const *names, int n,
-                                  bool local, int line) {
+static LLVMMetadataRef subprogram(mlc_debug *d, LLVMValueRef fn, LLVMMetadataRef *types,
+                                  const char *const *names, int n, bool local, int line) {
     size_t length;
     const char *name = LLVMGetValueName2(fn, &length);
     LLVMMetadataRef type =
         LLVMDIBuilderCreateSubroutineType(d->builder, d->file, types, (unsigned)n + 1, LLVMDIFlagZero);
     LLVMMetadataRef scope =
-        LLVMDIBuilderCreateFunction(d->builder, d->file, name, length, name, length, d->file, (unsigned)line, type,
-                                    local, true, (unsigned)line, LLVMDIFlagPrototyped, true);
+        LLVMDIBuilderCreateFunction(d->builder, d->file, name, length, name, length, d->file, (unsigned)line,
+                                    type, local, true, (unsigned)line, LLVMDIFlagPrototyped, true);
     LLVMSetSubprogram(fn, scope);
     /* The kernel refuses a function whose parameters have no names. */
     for (int i = 0; i < n; i++)
-        LLVMDIBuilderCreateParameterVariable(d->builder, scope, names[i], strlen(names[i]), (unsigned)i + 1, d->file,
-                                             (unsigned)line, types[i + 1], true, LLVMDIFlagZero);
+        LLVMDIBuilderCreateParameterVariable(d->builder, scope, names[i], strlen(names[i]), (unsigned)i + 1,
+                                             d->file, (unsigned)line, types[i + 1], true, LLVMDIFlagZero);
     return scope;
 }
 
-LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n, int line) {
+LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n,
+                                   int line) {
     LLVMMetadataRef types[MAX_PARAMS + 1] = {NULL};
     LLVMMetadataRef bytes = LLVMDIBuilderCreatePointerType(d->builder, d->u8, 64, 0, 0, "", 0);
-    for (int i = 0; i < n; i++) types[i + 1] = bytes;
+    for (int i = 0; i < n; i++)
+        types[i + 1] = bytes;
     /* All end up static. BTF that says otherwise makes the verifier check the
      * function on its own, with unknown arguments. */
     return subprogram(d, fn, types, params, n, true, line);
@@ -113,17 +121,19 @@ static LLVMMetadataRef sized_pointer(mlc_debug *d, int64_t size) {
     uint64_t bits = (uint64_t)size * 8;
     LLVMMetadataRef range = LLVMDIBuilderGetOrCreateSubrange(d->builder, 0, size);
     LLVMMetadataRef array = LLVMDIBuilderCreateArrayType(d->builder, bits, 0, d->u8, &range, 1);
-    LLVMMetadataRef member = LLVMDIBuilderCreateMemberType(d->builder, d->file, "b", 1, d->file, 1, bits, 8, 0,
-                                                           LLVMDIFlagZero, array);
-    LLVMMetadataRef type = LLVMDIBuilderCreateStructType(d->builder, d->file, name, strlen(name), d->file, 1, bits, 8,
-                                                         LLVMDIFlagZero, NULL, &member, 1, 0, NULL, "", 0);
+    LLVMMetadataRef member = LLVMDIBuilderCreateMemberType(d->builder, d->file, "b", 1, d->file, 1, bits, 8,
+                                                           0, LLVMDIFlagZero, array);
+    LLVMMetadataRef type =
+        LLVMDIBuilderCreateStructType(d->builder, d->file, name, strlen(name), d->file, 1, bits, 8,
+                                      LLVMDIFlagZero, NULL, &member, 1, 0, NULL, "", 0);
     return LLVMDIBuilderCreatePointerType(d->builder, type, 64, 0, 0, "", 0);
 }
 
-LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size, int line) {
+LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size,
+                                 int line) {
     static const char *const names[] = {"src", "dst", "src_offset", "dst_offset"};
-    LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32, sized_pointer(d, src_size), sized_pointer(d, dst_size), d->u32,
-                                             d->u32};
+    LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32, sized_pointer(d, src_size), sized_pointer(d, dst_size),
+                                             d->u32, d->u32};
     return subprogram(d, fn, types, names, 4, false, line);
 }
 

@@ -1,4 +1,5 @@
-/* What the entry programs of bpf-helpers declare and each model defines: constants, maps and their getters. */
+/* What the entry programs of bpf-helpers declare and each model defines: constants, maps and their getters.
+ */
 #include "CodeGen.h"
 
 #include <linux/bpf.h>
@@ -18,16 +19,17 @@ void mlc_glue_u32(LLVMModuleRef m, const char *name, uint32_t x) {
 void mlc_glue_u32s(LLVMModuleRef m, const char *name, const uint32_t *x, int n) {
     LLVMTypeRef u32 = LLVMInt32TypeInContext(LLVMGetModuleContext(m));
     LLVMValueRef elements[256];
-    if (n > 256) n = 256;
-    for (int i = 0; i < n; i++) elements[i] = LLVMConstInt(u32, x[i], false);
+    if (n > 256)
+        n = 256;
+    for (int i = 0; i < n; i++)
+        elements[i] = LLVMConstInt(u32, x[i], false);
     make_constant(m, name, LLVMConstArray2(u32, elements, (uint64_t)n));
 }
 
 static void attach_type(mlc_debug *d, LLVMValueRef g, const char *name, LLVMMetadataRef type, bool local) {
     LLVMMetadataRef empty = LLVMDIBuilderCreateExpression(d->builder, NULL, 0);
-    LLVMMetadataRef gve =
-        LLVMDIBuilderCreateGlobalVariableExpression(d->builder, d->unit, name, strlen(name), "", 0, d->file, 1, type,
-                                                    local, empty, NULL, 0);
+    LLVMMetadataRef gve = LLVMDIBuilderCreateGlobalVariableExpression(
+        d->builder, d->unit, name, strlen(name), "", 0, d->file, 1, type, local, empty, NULL, 0);
     LLVMGlobalSetMetadata(g, LLVMGetMDKindIDInContext(d->context, "dbg", 3), gve);
 }
 
@@ -40,16 +42,16 @@ static LLVMMetadataRef number_member(mlc_debug *d, const char *name, uint64_t va
                                          (uint64_t)index * 64, LLVMDIFlagZero, pointer);
 }
 
-LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size, unsigned value_size,
-                         unsigned max_entries) {
+LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size,
+                         unsigned value_size, unsigned max_entries) {
     LLVMMetadataRef members[4] = {
         number_member(d, "type", type, 0),
         number_member(d, "key_size", key_size, 1),
         number_member(d, "value_size", value_size, 2),
         number_member(d, "max_entries", max_entries, 3),
     };
-    LLVMMetadataRef definition = LLVMDIBuilderCreateStructType(d->builder, d->file, "", 0, d->file, 1, 256, 64,
-                                                               LLVMDIFlagZero, NULL, members, 4, 0, NULL, "", 0);
+    LLVMMetadataRef definition = LLVMDIBuilderCreateStructType(
+        d->builder, d->file, "", 0, d->file, 1, 256, 64, LLVMDIFlagZero, NULL, members, 4, 0, NULL, "", 0);
     LLVMTypeRef ptr = LLVMPointerTypeInContext(d->context, 0);
     LLVMTypeRef layout = LLVMArrayType2(ptr, 4);
     LLVMValueRef map = LLVMAddGlobal(d->module, layout, name);
@@ -110,13 +112,15 @@ void mlc_bpf_metadata(mlc_debug *d, const char *key, const char *value) {
     LLVMSetSection(g, ".rodata");
     LLVMMetadataRef character = LLVMDIBuilderCreateBasicType(d->builder, "char", 4, 8, 0x06, LLVMDIFlagZero);
     LLVMMetadataRef range = LLVMDIBuilderGetOrCreateSubrange(d->builder, 0, (int64_t)strlen(value) + 1);
-    LLVMMetadataRef array = LLVMDIBuilderCreateArrayType(d->builder, 8 * (strlen(value) + 1), 0, character, &range, 1);
+    LLVMMetadataRef array =
+        LLVMDIBuilderCreateArrayType(d->builder, 8 * (strlen(value) + 1), 0, character, &range, 1);
     LLVMMetadataRef constant =
         LLVMDIBuilderCreateQualifiedType(d->builder, 0x26 /* DW_TAG_const_type */, array);
     attach_type(d, g, name, constant, false);
 }
 
-void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section, const char *data, size_t size) {
+void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section, const char *data,
+                       size_t size) {
     LLVMValueRef bytes = LLVMConstStringInContext2(LLVMGetModuleContext(m), data, size, true);
     LLVMValueRef g = LLVMAddGlobal(m, LLVMTypeOf(bytes), symbol);
     LLVMSetInitializer(g, bytes);

@@ -29,7 +29,8 @@ static size_t place_sections(mlc_codegen *cg, elf_view *v) {
     for (int i = 0; i < v->header->e_shnum; i++) {
         const Elf64_Shdr *s = &v->section[i];
         v->place[i] = -1;
-        if (!loaded(s)) continue;
+        if (!loaded(s))
+            continue;
         size_t align = s->sh_addralign ? s->sh_addralign : 1;
         at = (at + align - 1) / align * align;
         v->place[i] = (int64_t)at;
@@ -62,7 +63,8 @@ static bool link_image(mlc_codegen *cg, const char *object, const char **data, s
     char *image = mlc_arena_alloc(cg->arena, *size);
     for (int i = 0; i < v.header->e_shnum; i++) {
         const Elf64_Shdr *s = &v.section[i];
-        if (loaded(s)) memcpy(image + v.place[i], object + s->sh_offset, s->sh_size);
+        if (loaded(s))
+            memcpy(image + v.place[i], object + s->sh_offset, s->sh_size);
         if (s->sh_type == SHT_SYMTAB) {
             v.symbols = (const void *)(object + s->sh_offset);
             v.names = object + v.section[s->sh_link].sh_offset;
@@ -73,9 +75,11 @@ static bool link_image(mlc_codegen *cg, const char *object, const char **data, s
     }
     for (int i = 0; i < v.header->e_shnum; i++) {
         const Elf64_Shdr *s = &v.section[i];
-        if (s->sh_type == SHT_RELA && v.place[s->sh_info] >= 0 && !relocate(cg, &v, s, image)) return false;
+        if (s->sh_type == SHT_RELA && v.place[s->sh_info] >= 0 && !relocate(cg, &v, s, image))
+            return false;
     }
-    if (entry < 0) return mlc_error(cg->diag, "host code has no entry");
+    if (entry < 0)
+        return mlc_error(cg->diag, "host code has no entry");
     image[0] = (char)0xe9; /* jmp rel32 */
     int32_t displacement = (int32_t)(entry - 5);
     memcpy(image + 1, &displacement, sizeof displacement);
@@ -99,7 +103,8 @@ bool mlc_host_image(mlc_codegen *cg, const char **data, size_t *size) {
     mlc_arena_defer(cg->arena, dispose_module, m);
     /* It is there to be compared with: quick to compile rather than quick. */
     LLVMTargetMachineRef machine = mlc_llvm_machine(cg, true, LLVMCodeGenLevelNone);
-    if (!machine) return false;
+    if (!machine)
+        return false;
     LLVMSetTarget(m, "x86_64-unknown-linux-gnu");
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(m, layout);
@@ -115,5 +120,6 @@ bool mlc_host_image(mlc_codegen *cg, const char **data, size_t *size) {
     LLVMDisposeMessage(message);
     const char *object;
     size_t object_size;
-    return ok && mlc_llvm_emit(cg, m, machine, false, &object, &object_size) && link_image(cg, object, data, size);
+    return ok && mlc_llvm_emit(cg, m, machine, false, &object, &object_size) &&
+           link_image(cg, object, data, size);
 }

@@ -20,13 +20,20 @@ static int64_t round_up8(int64_t n) {
 mlc_storage mlc_storage_of(const mlc_value *v, bool prefer_wide_signed) {
     int64_t lo = 0, hi = 0, n = mlc_shape_elements(&v->shape);
     for (int64_t i = 0; i < n; i++) {
-        if (v->lo[i] < lo) lo = v->lo[i];
-        if (v->hi[i] > hi) hi = v->hi[i];
+        if (v->lo[i] < lo)
+            lo = v->lo[i];
+        if (v->hi[i] > hi)
+            hi = v->hi[i];
     }
-    if (lo >= 0) return (mlc_storage){.width = hi <= UINT8_MAX ? 1 : hi <= UINT16_MAX ? 2 : hi <= UINT32_MAX ? 4 : 8,
-                                      .is_signed = hi > UINT32_MAX};
+    if (lo >= 0)
+        return (mlc_storage){.width = hi <= UINT8_MAX    ? 1
+                                      : hi <= UINT16_MAX ? 2
+                                      : hi <= UINT32_MAX ? 4
+                                                         : 8,
+                             .is_signed = hi > UINT32_MAX};
     /* Sign extension costs two instructions a load before -mcpu=v4. */
-    if (prefer_wide_signed) return (mlc_storage){.width = 8, .is_signed = true};
+    if (prefer_wide_signed)
+        return (mlc_storage){.width = 8, .is_signed = true};
     bool b1 = lo >= INT8_MIN && hi <= INT8_MAX, b2 = lo >= INT16_MIN && hi <= INT16_MAX,
          b4 = lo >= INT32_MIN && hi <= INT32_MAX;
     return (mlc_storage){.width = b1 ? 1 : b2 ? 2 : b4 ? 4 : 8, .is_signed = true};
@@ -34,10 +41,14 @@ mlc_storage mlc_storage_of(const mlc_value *v, bool prefer_wide_signed) {
 
 const char *mlc_storage_name(mlc_storage s) {
     switch (s.width) {
-    case 1: return s.is_signed ? "i8" : "u8";
-    case 2: return s.is_signed ? "i16" : "u16";
-    case 4: return s.is_signed ? "i32" : "u32";
-    default: return "i64";
+    case 1:
+        return s.is_signed ? "i8" : "u8";
+    case 2:
+        return s.is_signed ? "i16" : "u16";
+    case 4:
+        return s.is_signed ? "i32" : "u32";
+    default:
+        return "i64";
     }
 }
 
@@ -67,9 +78,10 @@ static bool reads_in_order(const mlc_node *reader, const mlc_value *v) {
 /* Values that, computed in place, would compute a block in place. */
 static bool *find_blocks(planner *p) {
     bool *has_block = MLC_NEW_ARRAY(p->arena, p->g->n_values + 1, bool);
-    MLC_FOR_NODES(p->g, node) {
+    MLC_FOR_NODES (p->g, node) {
         bool has = node->op->block;
-        for (int k = 0; k < node->n_in && !is_gather(node); k++) has = has || has_block[node->in[k]->id];
+        for (int k = 0; k < node->n_in && !is_gather(node); k++)
+            has = has || has_block[node->in[k]->id];
         has_block[node->out[0]->id] = has;
     }
     return has_block;
@@ -80,25 +92,33 @@ static void choose_stored(planner *p) {
     int64_t *reads = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int64_t);
     bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool), *has_block = find_blocks(p);
     int *depth = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
-    for (int i = 0; i < g->n_values; i++) in_order[i] = true;
-    for (int k = 0; k < g->n_outputs; k++) p->stored[g->outputs[k]->id] = true;
+    for (int i = 0; i < g->n_values; i++)
+        in_order[i] = true;
+    for (int k = 0; k < g->n_outputs; k++)
+        p->stored[g->outputs[k]->id] = true;
 
     for (mlc_node *node = g->last; node; node = node->prev) {
         mlc_value *v = node->out[0];
         /* Elements of a block fetched out of order would wait in registers for
          * their turn: store the last value before, which is also the narrowest. */
-        if (!is_gather(node) && (p->opt_level == '0' || reads[v->id] > 1 || (has_block[v->id] && !in_order[v->id])))
+        if (!is_gather(node) &&
+            (p->opt_level == '0' || reads[v->id] > 1 || (has_block[v->id] && !in_order[v->id])))
             p->stored[v->id] = true;
-        if (depth[v->id] >= MAX_DEPTH) p->stored[v->id] = true;
-        if (mlc_is_rolled(node) && node->in[0]->producer) p->stored[node->in[0]->id] = true;
+        if (depth[v->id] >= MAX_DEPTH)
+            p->stored[v->id] = true;
+        if (mlc_is_rolled(node) && node->in[0]->producer)
+            p->stored[node->in[0]->id] = true;
         for (int k = 0; k < node->n_in; k++) {
             mlc_value *x = node->in[k];
             int64_t r = node->op->reads ? node->op->reads(node, k) : 1;
-            if (!p->stored[v->id] && r < INT32_MAX && reads[v->id] < INT32_MAX) r *= reads[v->id];
+            if (!p->stored[v->id] && r < INT32_MAX && reads[v->id] < INT32_MAX)
+                r *= reads[v->id];
             reads[x->id] += r;
-            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id])) in_order[x->id] = false;
+            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id]))
+                in_order[x->id] = false;
             int d = p->stored[v->id] ? 1 : depth[v->id] + 1;
-            if (d > depth[x->id]) depth[x->id] = d;
+            if (d > depth[x->id])
+                depth[x->id] = d;
         }
     }
 }
@@ -111,7 +131,8 @@ static void find_last_uses(planner *p) {
         mlc_value *v = node->out[0];
         int at = p->stored[v->id] ? position : p->last_use[v->id];
         for (int k = 0; k < node->n_in; k++)
-            if (at > p->last_use[node->in[k]->id]) p->last_use[node->in[k]->id] = at;
+            if (at > p->last_use[node->in[k]->id])
+                p->last_use[node->in[k]->id] = at;
     }
 }
 
@@ -124,11 +145,14 @@ typedef struct block {
 /* First fit among the blocks still alive, which are kept sorted by offset. */
 static int64_t allocate(planner *p, block **alive, int position, int until, int64_t size) {
     for (block **b = alive; *b;)
-        if ((*b)->until < position) *b = (*b)->next;
-        else b = &(*b)->next;
+        if ((*b)->until < position)
+            *b = (*b)->next;
+        else
+            b = &(*b)->next;
     int64_t at = 0;
     block **b = alive;
-    for (; *b && (*b)->offset - at < size; b = &(*b)->next) at = (*b)->offset + (*b)->size;
+    for (; *b && (*b)->offset - at < size; b = &(*b)->next)
+        at = (*b)->offset + (*b)->size;
     block *n = MLC_NEW(p->arena, block);
     *n = (block){.offset = at, .size = size, .until = until, .next = *b};
     *b = n;
@@ -140,16 +164,18 @@ static int64_t place_stored(planner *p, bool wide) {
     block *alive = NULL;
     int64_t top = 0;
     int position = 0;
-    MLC_FOR_NODES(g, node) {
+    MLC_FOR_NODES (g, node) {
         position++;
         mlc_value *v = node->out[0];
         mlc_place *place = &p->layout->place[v->id];
-        if (!p->stored[v->id] || place->area == MLC_AREA_OUT) continue;
+        if (!p->stored[v->id] || place->area == MLC_AREA_OUT)
+            continue;
         place->area = MLC_AREA_SCRATCH;
         place->storage = mlc_storage_of(v, wide);
         int64_t size = round_up8(mlc_shape_elements(&v->shape) * place->storage.width);
         place->offset = allocate(p, &alive, position, p->last_use[v->id], size);
-        if (place->offset + size > top) top = place->offset + size;
+        if (place->offset + size > top)
+            top = place->offset + size;
     }
     return top;
 }
@@ -158,7 +184,8 @@ static int64_t place_tensors(mlc_value **values, int n, mlc_layout *layout, mlc_
     int64_t at = 0;
     for (int k = 0; k < n; k++) {
         mlc_place *place = &layout->place[values[k]->id];
-        if (place->area == area) continue; /* the same value under two names */
+        if (place->area == area)
+            continue; /* the same value under two names */
         *place = (mlc_place){.area = area, .offset = at, .storage = mlc_storage_of(values[k], false)};
         at += round_up8(mlc_shape_elements(&values[k]->shape) * place->storage.width);
     }
@@ -188,20 +215,25 @@ bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_
     p.stored = MLC_NEW_ARRAY(p.arena, g->n_values + 1, bool);
     p.last_use = MLC_NEW_ARRAY(p.arena, g->n_values + 1, int);
 
-    if (binding) place_features(g, binding, layout);
-    else layout->in_size = place_tensors(g->inputs, g->n_inputs, layout, MLC_AREA_IN);
+    if (binding)
+        place_features(g, binding, layout);
+    else
+        layout->in_size = place_tensors(g->inputs, g->n_inputs, layout, MLC_AREA_IN);
     layout->out_size = place_tensors(g->outputs, g->n_outputs, layout, MLC_AREA_OUT);
     choose_stored(&p);
     find_last_uses(&p);
     layout->scratch_size = place_stored(&p, true);
-    if (layout->scratch_size > MAX_PERCPU_VALUE / 2) layout->scratch_size = place_stored(&p, false);
+    if (layout->scratch_size > MAX_PERCPU_VALUE / 2)
+        layout->scratch_size = place_stored(&p, false);
 
     layout->out_offset = binding ? layout->in_size : 0;
     layout->scratch_offset = binding ? layout->out_offset + layout->out_size : 0;
     layout->frame_size = layout->scratch_offset + layout->scratch_size;
-    if (layout->frame_size == 0) layout->frame_size = 8;
+    if (layout->frame_size == 0)
+        layout->frame_size = 8;
     if (layout->frame_size > MAX_PERCPU_VALUE)
-        return mlc_error(g->diag, "intermediate values need %lld bytes; the kernel's per-CPU maps hold %d an entry",
+        return mlc_error(g->diag,
+                         "intermediate values need %lld bytes; the kernel's per-CPU maps hold %d an entry",
                          (long long)layout->frame_size, MAX_PERCPU_VALUE);
     return true;
 }

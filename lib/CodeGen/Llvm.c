@@ -21,17 +21,20 @@ static void initialize(void) {
     /* The order of the IR is chosen so that few values are alive at a time; the
      * default scheduler reorders for latency and spills beyond BPF's stack. The
      * machine schedulers (x86) take quadratic time on long straight-line code. */
-    const char *const flags[] = {"mlc", "-pre-RA-sched=source", "-enable-misched=false", "-enable-post-misched=false"};
+    const char *const flags[] = {"mlc", "-pre-RA-sched=source", "-enable-misched=false",
+                                 "-enable-post-misched=false"};
     LLVMParseCommandLineOptions(sizeof flags / sizeof flags[0], flags, NULL);
 }
 
 static void on_diagnostic(LLVMDiagnosticInfoRef info, void *user) {
     mlc_codegen *cg = user;
     LLVMDiagnosticSeverity severity = LLVMGetDiagInfoSeverity(info);
-    if (severity != LLVMDSError && severity != LLVMDSWarning) return;
+    if (severity != LLVMDSError && severity != LLVMDSWarning)
+        return;
     char *text = LLVMGetDiagInfoDescription(info);
     /* A warning is never expected: a triple mismatch on linking, for one, is only a warning. */
-    if (cg->llvm_errors++ < 10) mlc_error(cg->diag, "code generation: %s", text);
+    if (cg->llvm_errors++ < 10)
+        mlc_error(cg->diag, "code generation: %s", text);
     LLVMDisposeMessage(text);
 }
 
@@ -62,14 +65,14 @@ LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host, LLVMCodeGenOpt
     return machine;
 }
 
-bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, bool assembly, const char **data,
-                   size_t *size) {
+bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, bool assembly,
+                   const char **data, size_t *size) {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
     /* Emission reports success although the handler saw errors: count them. */
     int before = cg->llvm_errors;
-    if (LLVMTargetMachineEmitToMemoryBuffer(machine, m, assembly ? LLVMAssemblyFile : LLVMObjectFile, &message,
-                                            &buffer)) {
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine, m, assembly ? LLVMAssemblyFile : LLVMObjectFile,
+                                            &message, &buffer)) {
         mlc_error(cg->diag, "code generation: %s", message ? message : "emission failed");
         LLVMDisposeMessage(message);
         return false;
@@ -86,7 +89,8 @@ bool mlc_llvm_passes(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef mach
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMErrorRef error = LLVMRunPasses(m, pipeline, machine, options);
     LLVMDisposePassBuilderOptions(options);
-    if (!error) return true;
+    if (!error)
+        return true;
     char *text = LLVMGetErrorMessage(error);
     mlc_error(cg->diag, "code generation: %s", text);
     LLVMDisposeErrorMessage(text);

@@ -10,36 +10,45 @@ LLVMValueRef mlc_l_const(mlc_lower *l, int64_t x) {
 
 /* The value of a constant; false when x is not one. */
 static bool constant(LLVMValueRef x, int64_t *c) {
-    if (!LLVMIsAConstantInt(x)) return false;
+    if (!LLVMIsAConstantInt(x))
+        return false;
     *c = LLVMConstIntGetSExtValue(x);
     return true;
 }
 
 LLVMValueRef mlc_l_add(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
     int64_t c;
-    if (constant(a, &c) && c == 0) return b;
-    if (constant(b, &c) && c == 0) return a;
+    if (constant(a, &c) && c == 0)
+        return b;
+    if (constant(b, &c) && c == 0)
+        return a;
     return LLVMBuildAdd(l->builder, a, b, "");
 }
 
 LLVMValueRef mlc_l_sub(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
     int64_t c;
-    if (constant(b, &c) && c == 0) return a;
+    if (constant(b, &c) && c == 0)
+        return a;
     return LLVMBuildSub(l->builder, a, b, "");
 }
 
 LLVMValueRef mlc_l_mul(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
     int64_t c;
-    if (constant(b, &c)) return mlc_l_mul_const(l, a, c);
-    if (constant(a, &c)) return mlc_l_mul_const(l, b, c);
+    if (constant(b, &c))
+        return mlc_l_mul_const(l, a, c);
+    if (constant(a, &c))
+        return mlc_l_mul_const(l, b, c);
     return LLVMBuildMul(l->builder, a, b, "");
 }
 
 LLVMValueRef mlc_l_mul_const(mlc_lower *l, LLVMValueRef x, int64_t c) {
-    if (c == 0 || c == 1) return c ? x : mlc_l_const(l, 0);
-    if (c == -1) return LLVMBuildNeg(l->builder, x, "");
+    if (c == 0 || c == 1)
+        return c ? x : mlc_l_const(l, 0);
+    if (c == -1)
+        return LLVMBuildNeg(l->builder, x, "");
     uint64_t u = (uint64_t)c;
-    if ((u & (u - 1)) == 0) return mlc_l_shl(l, x, __builtin_ctzll(u));
+    if ((u & (u - 1)) == 0)
+        return mlc_l_shl(l, x, __builtin_ctzll(u));
     return LLVMBuildMul(l->builder, x, mlc_l_const(l, c), "");
 }
 
@@ -88,10 +97,12 @@ LLVMValueRef mlc_l_udiv(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
  * upgrade sees through it.
  */
 static LLVMValueRef opaque(mlc_lower *l, LLVMValueRef x) {
-    if (LLVMIsConstant(x)) return x;
+    if (LLVMIsConstant(x))
+        return x;
     if (!l->barrier) {
         l->barrier_type = LLVMFunctionType(l->i64, &l->i64, 1, false);
-        l->barrier = LLVMGetInlineAsm(l->barrier_type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
+        l->barrier =
+            LLVMGetInlineAsm(l->barrier_type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
     }
     return LLVMBuildCall2(l->builder, l->barrier_type, l->barrier, &x, 1, "");
 }
@@ -111,13 +122,15 @@ LLVMValueRef mlc_l_select(mlc_lower *l, LLVMValueRef mask, LLVMValueRef a, LLVMV
 /* With d = b - a and m its sign mask: max = b - (d & m), min = a + (d & m). A
  * constant goes to `a`, where it costs an immediate instead of a register. */
 LLVMValueRef mlc_l_max(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
-    if (LLVMIsConstant(b) && !LLVMIsConstant(a)) return mlc_l_max(l, b, a);
+    if (LLVMIsConstant(b) && !LLVMIsConstant(a))
+        return mlc_l_max(l, b, a);
     LLVMValueRef d = mlc_l_sub(l, b, a);
     return mlc_l_sub(l, b, mlc_l_and(l, d, mlc_l_sign_mask(l, d)));
 }
 
 LLVMValueRef mlc_l_min(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
-    if (LLVMIsConstant(b) && !LLVMIsConstant(a)) return mlc_l_min(l, b, a);
+    if (LLVMIsConstant(b) && !LLVMIsConstant(a))
+        return mlc_l_min(l, b, a);
     LLVMValueRef d = mlc_l_sub(l, b, a);
     return mlc_l_add(l, a, mlc_l_and(l, d, mlc_l_sign_mask(l, d)));
 }

@@ -13,7 +13,8 @@ static json_t *text(const char *s) {
 
 static json_t *shape_json(const mlc_shape *s) {
     json_t *a = json_array();
-    for (int i = 0; i < s->rank; i++) json_array_append_new(a, json_integer(s->dim[i]));
+    for (int i = 0; i < s->rank; i++)
+        json_array_append_new(a, json_integer(s->dim[i]));
     return a;
 }
 
@@ -33,8 +34,10 @@ static json_t *tensor_json(const mlc_codegen *cg, const mlc_value *v, bool input
     if (input) {
         int64_t n = mlc_shape_elements(&v->shape), lo = n ? v->lo[0] : 0, hi = n ? v->hi[0] : 0;
         for (int64_t i = 1; i < n; i++) {
-            if (v->lo[i] < lo) lo = v->lo[i];
-            if (v->hi[i] > hi) hi = v->hi[i];
+            if (v->lo[i] < lo)
+                lo = v->lo[i];
+            if (v->hi[i] > hi)
+                hi = v->hi[i];
         }
         json_object_set_new(t, "lo", json_integer(lo));
         json_object_set_new(t, "hi", json_integer(hi));
@@ -45,7 +48,8 @@ static json_t *tensor_json(const mlc_codegen *cg, const mlc_value *v, bool input
 static json_t *model_json(const mlc_codegen *cg) {
     const mlc_graph *g = cg->graph;
     char sha[65];
-    for (int i = 0; i < 32; i++) snprintf(sha + 2 * i, 3, "%02x", g->sha256[i]);
+    for (int i = 0; i < 32; i++)
+        snprintf(sha + 2 * i, 3, "%02x", g->sha256[i]);
     const char *slash = strrchr(cg->options->input, '/');
     json_t *m = json_object();
     json_object_set_new(m, "name", text(g->name ? g->name : ""));
@@ -58,14 +62,16 @@ static json_t *model_json(const mlc_codegen *cg) {
 /* The ONNX node behind a line: origin is "name (Op)". */
 static json_t *nodes_json(const mlc_codegen *cg) {
     json_t *nodes = json_array();
-    MLC_FOR_NODES(cg->graph, node) {
+    MLC_FOR_NODES (cg->graph, node) {
         json_t *n = json_object();
         const char *origin = node->origin ? node->origin : node->name, *op = strrchr(origin, '(');
-        const char *name = op && op > origin ? mlc_arena_strndup(cg->arena, origin, (size_t)(op - origin) - 1) : origin;
+        const char *name =
+            op && op > origin ? mlc_arena_strndup(cg->arena, origin, (size_t)(op - origin) - 1) : origin;
         json_object_set_new(n, "line", json_integer(node->line));
         json_object_set_new(n, "name", text(name));
-        json_object_set_new(n, "op", text(op && op > origin ? mlc_arena_strndup(cg->arena, op + 1, strlen(op) - 2)
-                                                            : node->op->name));
+        json_object_set_new(
+            n, "op",
+            text(op && op > origin ? mlc_arena_strndup(cg->arena, op + 1, strlen(op) - 2) : node->op->name));
         json_object_set_new(n, "text", text(node->op->name));
         json_array_append_new(nodes, n);
     }
@@ -84,7 +90,8 @@ static void packet_json(const mlc_codegen *cg, json_t *m) {
         json_array_append_new(decisions, j);
         json_array_append_new(counters, text(mlc_arena_printf(cg->arena, "decision %s", d->name)));
     }
-    for (int i = cg->actions->n_decisions; i < MLC_MAX_DECISIONS; i++) json_array_append_new(counters, json_string(""));
+    for (int i = cg->actions->n_decisions; i < MLC_MAX_DECISIONS; i++)
+        json_array_append_new(counters, json_string(""));
     for (int i = 0; i < MLC_N_PACKET_ERRORS; i++)
         json_array_append_new(counters,
                               json_string(mlc_arena_printf(cg->arena, "error %s", mlc_packet_error_name(i))));
@@ -111,7 +118,8 @@ const char *mlc_manifest(mlc_codegen *cg) {
         json_array_append_new(outputs, tensor_json(cg, cg->graph->outputs[k], false));
     json_object_set_new(m, "inputs", inputs);
     json_object_set_new(m, "outputs", outputs);
-    if (cg->target->packet) packet_json(cg, m);
+    if (cg->target->packet)
+        packet_json(cg, m);
     json_object_set_new(m, "nodes", nodes_json(cg));
 
     char *dump = json_dumps(m, JSON_INDENT(1) | JSON_REAL_PRECISION(17));

@@ -57,28 +57,36 @@ static LLVMValueRef load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_st
     LLVMValueRef x = LLVMBuildLoad2(l->builder, type, address(l, base, offset), "");
     LLVMSetVolatile(x, true);
     if (s.big_endian && s.width > 1) {
-        const char *name = s.width == 2 ? "llvm.bswap.i16" : s.width == 4 ? "llvm.bswap.i32" : "llvm.bswap.i64";
+        const char *name = s.width == 2   ? "llvm.bswap.i16"
+                           : s.width == 4 ? "llvm.bswap.i32"
+                                          : "llvm.bswap.i64";
         unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
         LLVMValueRef fn = LLVMGetIntrinsicDeclaration(l->module, id, &type, 1);
         x = LLVMBuildCall2(l->builder, LLVMIntrinsicGetType(l->context, id, &type, 1), fn, &x, 1, "");
     }
-    if (s.width == 8) return x;
+    if (s.width == 8)
+        return x;
     return s.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "") : LLVMBuildZExt(l->builder, x, l->i64, "");
 }
 
 static void store(mlc_lower *l, const mlc_value *v, int64_t i, LLVMValueRef x) {
     const mlc_place *place = &l->cg->layout.place[v->id];
     LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : l->base[place->area];
-    if (place->storage.width < 8) x = LLVMBuildTrunc(l->builder, x, mlc_lower_int(l, place->storage.width), "");
-    LLVMValueRef s = LLVMBuildStore(l->builder, x, address(l, base, place->offset + i * place->storage.width));
+    if (place->storage.width < 8)
+        x = LLVMBuildTrunc(l->builder, x, mlc_lower_int(l, place->storage.width), "");
+    LLVMValueRef s =
+        LLVMBuildStore(l->builder, x, address(l, base, place->offset + i * place->storage.width));
     LLVMSetVolatile(s, true);
 }
 
 static int64_t feature_offset(const mlc_layout *layout, const mlc_feature *f) {
     switch (f->source) {
-    case MLC_FEATURE_NAMED: return layout->features_offset + f->offset;
-    case MLC_FEATURE_PACKET: return layout->packet_offset + f->offset;
-    default: return layout->payload_offset + f->offset;
+    case MLC_FEATURE_NAMED:
+        return layout->features_offset + f->offset;
+    case MLC_FEATURE_PACKET:
+        return layout->packet_offset + f->offset;
+    default:
+        return layout->payload_offset + f->offset;
     }
 }
 
@@ -91,7 +99,8 @@ static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i) {
 }
 
 LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {
-    if (v->constant) return mlc_l_const(l, v->constant->i[i]);
+    if (v->constant)
+        return mlc_l_const(l, v->constant->i[i]);
     const mlc_place *place = &l->cg->layout.place[v->id];
     if (place->features) {
         const mlc_feature *f = &place->features[i];
@@ -120,7 +129,8 @@ typedef struct mlc_table_entry {
 
 static int64_t power_of_two_at_least(int64_t n) {
     int64_t p = 1;
-    while (p < n) p <<= 1;
+    while (p < n)
+        p <<= 1;
     return p;
 }
 
@@ -128,11 +138,15 @@ static int64_t power_of_two_at_least(int64_t n) {
  * verifier sees an access within bounds, and no comparison is needed. */
 static table_entry *table_global(mlc_lower *l, const int64_t *data, int64_t n) {
     for (table_entry *e = l->tables; e; e = e->next)
-        if (e->n == n && memcmp(e->data, data, (size_t)n * sizeof *data) == 0) return e;
+        if (e->n == n && memcmp(e->data, data, (size_t)n * sizeof *data) == 0)
+            return e;
     table_entry *e = MLC_NEW(l->arena, table_entry);
     mlc_value range = {.shape = {.rank = 1, .dim = {n}}, .lo = (int64_t *)data, .hi = (int64_t *)data};
-    *e = (table_entry){.data = data, .n = n, .storage = mlc_storage_of(&range, false),
-                       .padded = power_of_two_at_least(n), .next = l->tables};
+    *e = (table_entry){.data = data,
+                       .n = n,
+                       .storage = mlc_storage_of(&range, false),
+                       .padded = power_of_two_at_least(n),
+                       .next = l->tables};
     l->tables = e;
     LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
     LLVMValueRef *x = MLC_NEW_ARRAY(l->arena, e->padded, LLVMValueRef);
@@ -141,7 +155,8 @@ static table_entry *table_global(mlc_lower *l, const int64_t *data, int64_t n) {
     LLVMValueRef init = LLVMConstArray2(element, x, (uint64_t)e->padded);
     e->type = LLVMTypeOf(init);
     int number = 0;
-    for (table_entry *other = e->next; other; other = other->next) number++;
+    for (table_entry *other = e->next; other; other = other->next)
+        number++;
     e->global = LLVMAddGlobal(l->module, e->type, mlc_arena_printf(l->arena, "mlc_table_%d", number));
     LLVMSetInitializer(e->global, init);
     LLVMSetGlobalConstant(e->global, true);
@@ -156,8 +171,10 @@ LLVMValueRef mlc_l_table(mlc_lower *l, const int64_t *data, int64_t n, LLVMValue
     LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
     LLVMValueRef at = LLVMBuildGEP2(l->builder, element, e->global, &index, 1, "");
     LLVMValueRef x = LLVMBuildLoad2(l->builder, element, at, "");
-    if (e->storage.width == 8) return x;
-    return e->storage.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "") : LLVMBuildZExt(l->builder, x, l->i64, "");
+    if (e->storage.width == 8)
+        return x;
+    return e->storage.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "")
+                                : LLVMBuildZExt(l->builder, x, l->i64, "");
 }
 
 /* --- functions --- */
@@ -181,7 +198,8 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     mlc_lower_attribute(l, fn, "nounwind");
     l->function = fn;
     l->scope = mlc_debug_function(l->debug, fn, params, 3, 1);
-    for (unsigned k = 0; k < 3; k++) l->base[MLC_AREA_IN + k] = LLVMGetParam(fn, k);
+    for (unsigned k = 0; k < 3; k++)
+        l->base[MLC_AREA_IN + k] = LLVMGetParam(fn, k);
     LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
     mlc_debug_line(l->debug, l->builder, l->scope, 1);
     l->memo = NULL;
@@ -204,7 +222,8 @@ int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node) {
 
 void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i) {
     LLVMValueRef x = recall(l, node->out[0], i);
-    if (!x) x = compute(l, node, i);
+    if (!x)
+        x = compute(l, node, i);
     mlc_debug_line(l->debug, l->builder, l->scope, node->line);
     store(l, node->out[0], i, x);
 }
@@ -230,11 +249,13 @@ const mlc_node *mlc_lower_root(const mlc_lower *l, const mlc_node *node) {
 /* Into the current function, and new parts once it has `budget` instructions. */
 static void emit_values(mlc_lower *l, int64_t budget) {
     int64_t used = 0;
-    MLC_FOR_NODES(l->cg->graph, node) {
+    MLC_FOR_NODES (l->cg->graph, node) {
         mlc_value *v = node->out[0];
-        if (l->cg->layout.place[v->id].area == MLC_AREA_NONE) continue;
+        if (l->cg->layout.place[v->id].area == MLC_AREA_NONE)
+            continue;
         const mlc_node *root = mlc_lower_root(l, node);
-        if (mlc_is_rolled(root) && mlc_lower_rolled(l, node)) continue;
+        if (mlc_is_rolled(root) && mlc_lower_rolled(l, node))
+            continue;
         int64_t n = mlc_shape_elements(&v->shape), cost = mlc_lower_cost(l, node);
         for (int64_t step = 0; step < n; step++) {
             int64_t i = root->op->order ? root->op->order(root, step) : step;
@@ -253,10 +274,12 @@ static void emit_values(mlc_lower *l, int64_t budget) {
 /* Of the code, not of its execution. */
 static int64_t total_cost(mlc_lower *l) {
     int64_t total = 0;
-    MLC_FOR_NODES(l->cg->graph, node) {
-        if (l->cg->layout.place[node->out[0]->id].area == MLC_AREA_NONE) continue;
+    MLC_FOR_NODES (l->cg->graph, node) {
+        if (l->cg->layout.place[node->out[0]->id].area == MLC_AREA_NONE)
+            continue;
         int64_t n = mlc_shape_elements(&node->out[0]->shape);
-        if (mlc_is_rolled(mlc_lower_root(l, node)) && n) n = node->out[0]->shape.dim[1];
+        if (mlc_is_rolled(mlc_lower_root(l, node)) && n)
+            n = node->out[0]->shape.dim[1];
         total += mlc_lower_cost(l, node) * n;
     }
     return total;
@@ -277,7 +300,8 @@ bool mlc_emit_model(mlc_codegen *cg, LLVMModuleRef module, mlc_debug *debug) {
 
     int64_t total = total_cost(&l);
     if (total > MAX_INSTRUCTIONS) {
-        mlc_error(cg->diag, "the model needs about %lld instructions unrolled; the kernel's limit is 1,000,000",
+        mlc_error(cg->diag,
+                  "the model needs about %lld instructions unrolled; the kernel's limit is 1,000,000",
                   (long long)total);
         return mlc_note(cg->diag, "use a smaller model");
     }

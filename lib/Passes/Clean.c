@@ -6,14 +6,19 @@
 #include <string.h>
 
 static bool same_attr(const mlc_attr *a, const mlc_attr *b) {
-    if (strcmp(a->name, b->name) != 0 || a->kind != b->kind) return false;
-    if (a->kind == MLC_ATTR_INT) return a->i == b->i;
-    return a->kind == MLC_ATTR_INTS && a->n == b->n && memcmp(a->ints, b->ints, (size_t)a->n * sizeof *a->ints) == 0;
+    if (strcmp(a->name, b->name) != 0 || a->kind != b->kind)
+        return false;
+    if (a->kind == MLC_ATTR_INT)
+        return a->i == b->i;
+    return a->kind == MLC_ATTR_INTS && a->n == b->n &&
+           memcmp(a->ints, b->ints, (size_t)a->n * sizeof *a->ints) == 0;
 }
 
 static bool same_value(const mlc_value *a, const mlc_value *b) {
-    if (a == b) return true;
-    if (!a->constant || !b->constant || !mlc_shape_equal(&a->shape, &b->shape)) return false;
+    if (a == b)
+        return true;
+    if (!a->constant || !b->constant || !mlc_shape_equal(&a->shape, &b->shape))
+        return false;
     size_t bytes = (size_t)mlc_shape_elements(&a->shape) * sizeof *a->constant->i;
     return memcmp(a->constant->i, b->constant->i, bytes) == 0;
 }
@@ -24,15 +29,18 @@ static bool same_node(const mlc_node *a, const mlc_node *b) {
         !mlc_shape_equal(&a->out[0]->shape, &b->out[0]->shape) || a->out[0]->scale != b->out[0]->scale)
         return false;
     for (int k = 0; k < a->n_in; k++)
-        if (!same_value(a->in[k], b->in[k])) return false;
+        if (!same_value(a->in[k], b->in[k]))
+            return false;
     for (int k = 0; k < a->n_attr; k++)
-        if (!same_attr(&a->attr[k], &b->attr[k])) return false;
+        if (!same_attr(&a->attr[k], &b->attr[k]))
+            return false;
     return true;
 }
 
 static bool is_output(const mlc_graph *g, const mlc_value *v) {
     for (int k = 0; k < g->n_outputs; k++)
-        if (g->outputs[k] == v) return true;
+        if (g->outputs[k] == v)
+            return true;
     return false;
 }
 
@@ -40,17 +48,20 @@ static bool is_output(const mlc_graph *g, const mlc_value *v) {
 enum { WINDOW = 32 };
 
 bool mlc_update_intervals(mlc_graph *g) {
-    MLC_FOR_NODES(g, node)
-        if (!node->op->interval(g, node)) return false;
+    MLC_FOR_NODES (g, node)
+        if (!node->op->interval(g, node))
+            return false;
     return true;
 }
 
 mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
     (void)context;
-    MLC_FOR_NODES_SAFE(g, node, following) {
+    MLC_FOR_NODES_SAFE (g, node, following) {
         mlc_node *other = node->prev;
-        for (int i = 0; other && i < WINDOW && !same_node(node, other); i++) other = other->prev;
-        if (!other || !same_node(node, other) || is_output(g, node->out[0])) continue;
+        for (int i = 0; other && i < WINDOW && !same_node(node, other); i++)
+            other = other->prev;
+        if (!other || !same_node(node, other) || is_output(g, node->out[0]))
+            continue;
         mlc_graph_replace(g, node->out[0], other->out[0]);
         mlc_graph_remove(g, node);
     }

@@ -112,7 +112,7 @@ static void integer_input(mlc_quant *q, const mlc_value *from, mlc_value *v) {
 
 static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const char *format) {
     int64_t first = 0;
-    bool quantizes = mlc_quantizes(q->from);
+    q->quantizes = mlc_quantizes(q->from);
     if (!format) format = mlc_graph_property(q->from, "mlc.input_format");
     for (int k = 0; k < q->from->n_inputs; k++) {
         const mlc_value *from = q->from->inputs[k];
@@ -143,13 +143,13 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
             integer_input(q, from, v);
         }
         mlc_graph_add_input(q->to, v);
-        if (quantizes && mlc_dtype_is_float(from->dtype)) {
+        if (q->quantizes && mlc_dtype_is_float(from->dtype)) {
             mlc_form *form = mlc_form_simple(q, v, mlc_chain_linear(q, v->scale, v->zero, 0, from->dtype));
             form->quantized = v->zero != 0 || !v->err;
             mlc_form_set(q, from, form);
         }
         if (v->zero == 0) q->map[from->id] = v;
-        else if (!quantizes) q->map[from->id] = centered(q, v); /* else its form says what it stands for */
+        else if (!q->quantizes) q->map[from->id] = centered(q, v); /* else its form says what it stands for */
         if (q->seen) mlc_q_set_seen(q, q->map[from->id] ? q->map[from->id] : v, q->seen[from->id]);
     }
     return true;
@@ -215,7 +215,7 @@ static bool rewrite_nodes(mlc_quant *q) {
                 known = false;
         if (!known) continue; /* behind a reported error */
         q->node = node;
-        if (mlc_form_node(q, node)) continue;
+        if (q->quantizes && mlc_form_node(q, node)) continue;
         if (!mlc_q_rewrite(q, node) && q->diag->errors == errors) cannot(q->diag, node);
     }
     q->node = NULL;

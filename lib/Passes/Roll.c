@@ -32,7 +32,8 @@ static int64_t reach(const mlc_node *node, int d) {
 static bool worth(const mlc_node *node, char level) {
     const mlc_value *y = node->out[0];
     int64_t elements = mlc_shape_elements(&y->shape), channels = y->shape.dim[1];
-    if (channels == 0 || elements / channels < LEAST_POSITIONS) return false;
+    if (channels == 0 || elements / channels < LEAST_POSITIONS)
+        return false;
     return level != '0' && node->op->cost(node) * elements >= (level == 's' ? LEAST_SMALL : LEAST_FAST);
 }
 
@@ -41,7 +42,8 @@ static void write_out_padding(mlc_graph *g, mlc_node *node) {
     mlc_value *x = node->in[0];
     mlc_shape padded = x->shape;
     int rank = padded.rank - 2;
-    for (int d = 0; d < rank; d++) padded.dim[2 + d] = reach(node, d);
+    for (int d = 0; d < rank; d++)
+        padded.dim[2 + d] = reach(node, d);
     int64_t n = mlc_shape_elements(&padded), outside = mlc_shape_elements(&x->shape), strides[MLC_MAX_RANK];
     mlc_shape_strides(&x->shape, strides);
     mlc_tensor *index = mlc_tensor_create(g->arena, MLC_INT64, &padded);
@@ -70,7 +72,8 @@ static void write_out_padding(mlc_graph *g, mlc_node *node) {
     if (x->err) {
         out->err = MLC_NEW_ARRAY(g->arena, n + 1, double);
         for (int64_t i = 0; i < n; i++)
-            if (index->i[i] < outside) out->err[i] = x->err[index->i[i]];
+            if (index->i[i] < outside)
+                out->err[i] = x->err[index->i[i]];
     }
     node->in[0] = out;
     int64_t *zero = MLC_NEW_ARRAY(g->arena, rank, int64_t);
@@ -80,7 +83,8 @@ static void write_out_padding(mlc_graph *g, mlc_node *node) {
 static bool needs_copy(const mlc_node *node, bool packet) {
     const mlc_value *x = node->in[0];
     for (int d = 0; d < x->shape.rank - 2; d++)
-        if (attr_at(node, "pads", d, 0) != 0 || reach(node, d) > x->shape.dim[2 + d]) return true;
+        if (attr_at(node, "pads", d, 0) != 0 || reach(node, d) > x->shape.dim[2 + d])
+            return true;
     /* The body reads its input from memory, at an offset; packet features are scattered. */
     return packet || x->constant || (x->producer && x->producer->op == mlc_iop("Gather"));
 }
@@ -104,18 +108,21 @@ static void roll(mlc_graph *g, mlc_node *node, bool packet) {
     mlc_value *x = node->in[0];
     int64_t n;
     const int64_t *pads = mlc_attr_ints(node, "pads", &n);
-    if (needs_copy(node, packet)) write_out_padding(g, node);
+    if (needs_copy(node, packet))
+        write_out_padding(g, node);
     mlc_attr_set_int(g, node, "roll", 1);
-    if (provable(g)) return;
+    if (provable(g))
+        return;
     node->in[0] = x;
     mlc_attr_set_int(g, node, "roll", 0);
-    if (n) mlc_attr_set_ints(g, node, "pads", pads, n);
+    if (n)
+        mlc_attr_set_ints(g, node, "pads", pads, n);
     mlc_graph_sweep(g);
     provable(g); /* what it was before */
 }
 
 mlc_graph *mlc_pass_roll(mlc_graph *g, mlc_pass_context *context) {
-    MLC_FOR_NODES(g, node)
+    MLC_FOR_NODES (g, node)
         if (node->op == mlc_iop("Conv") && worth(node, context->options->opt_level))
             roll(g, node, context->binding != NULL);
     return g;

@@ -20,18 +20,22 @@ static bool used_once(const int *uses, int n, const mlc_value *v) {
 
 static bool is_output(const mlc_graph *g, const mlc_value *v) {
     for (int k = 0; k < g->n_outputs; k++)
-        if (g->outputs[k] == v) return true;
+        if (g->outputs[k] == v)
+            return true;
     return false;
 }
 
 static bool no_effect(const mlc_node *node) {
-    if (is(node, "Identity") || is(node, "Dropout")) return true;
-    return is(node, "Cast") && mlc_dtype_is_float(node->in[0]->dtype) && mlc_dtype_is_float(node->out[0]->dtype);
+    if (is(node, "Identity") || is(node, "Dropout"))
+        return true;
+    return is(node, "Cast") && mlc_dtype_is_float(node->in[0]->dtype) &&
+           mlc_dtype_is_float(node->out[0]->dtype);
 }
 
 static void remove_no_ops(mlc_graph *g) {
-    MLC_FOR_NODES_SAFE(g, node, following) {
-        if (!no_effect(node) || is_output(g, node->out[0]) || (node->n_out > 1 && node->out[1])) continue;
+    MLC_FOR_NODES_SAFE (g, node, following) {
+        if (!no_effect(node) || is_output(g, node->out[0]) || (node->n_out > 1 && node->out[1]))
+            continue;
         mlc_graph_replace(g, node->out[0], node->in[0]);
         mlc_graph_remove(g, node);
     }
@@ -64,13 +68,17 @@ static bool scaler_affine(mlc_graph *g, const mlc_node *node, int64_t n, affine 
     const mlc_attr *offset = mlc_attr_find(node, "offset"), *scale = mlc_attr_find(node, "scale");
     const mlc_attr *both[2] = {offset, scale};
     for (int k = 0; k < 2; k++)
-        if (both[k] && both[k]->n > 1 && both[k]->n != n) return false;
-    *a = (affine){.x = node->in[0], .n = n, .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
+        if (both[k] && both[k]->n > 1 && both[k]->n != n)
+            return false;
+    *a = (affine){.x = node->in[0],
+                  .n = n,
+                  .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
                   .offset = MLC_NEW_ARRAY(g->arena, n + 1, double)};
     for (int64_t i = 0; i < n; i++) {
         a->factor[i] = scale && scale->n ? scale->floats[i % scale->n] : 1;
         a->offset[i] = offset && offset->n ? -offset->floats[i % offset->n] * a->factor[i] : 0;
-        if (!isfinite(a->factor[i]) || !isfinite(a->offset[i])) return false;
+        if (!isfinite(a->factor[i]) || !isfinite(a->offset[i]))
+            return false;
     }
     return true;
 }
@@ -81,20 +89,28 @@ static bool as_affine(mlc_graph *g, const mlc_node *node, int64_t n, affine *a) 
     if (strcmp(node->op->domain, "ai.onnx.ml") == 0 && strcmp(node->op->name, "Scaler") == 0 &&
         mlc_dtype_is_float(node->in[0]->dtype))
         return scaler_affine(g, node, n, a);
-    if (!(is(node, "Add") || is(node, "Sub") || is(node, "Mul") || is(node, "Div"))) return false;
+    if (!(is(node, "Add") || is(node, "Sub") || is(node, "Mul") || is(node, "Div")))
+        return false;
     const mlc_tensor *c = constant_operand(node, &other);
-    if (!c || !per_feature(c, n)) return false;
+    if (!c || !per_feature(c, n))
+        return false;
     mlc_value *x = node->in[other];
-    if (!mlc_shape_equal(&x->shape, &node->out[0]->shape) || !mlc_dtype_is_float(x->dtype)) return false;
-    if (is(node, "Div") && other == 1) return false; /* c / x */
-    *a = (affine){.x = x, .n = n, .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
+    if (!mlc_shape_equal(&x->shape, &node->out[0]->shape) || !mlc_dtype_is_float(x->dtype))
+        return false;
+    if (is(node, "Div") && other == 1)
+        return false; /* c / x */
+    *a = (affine){.x = x,
+                  .n = n,
+                  .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
                   .offset = MLC_NEW_ARRAY(g->arena, n + 1, double)};
     for (int64_t i = 0; i < n; i++) {
         double k = c->f[mlc_shape_elements(&c->shape) == 1 ? 0 : i];
-        if (!isfinite(k) || (is(node, "Div") && k == 0)) return false;
+        if (!isfinite(k) || (is(node, "Div") && k == 0))
+            return false;
         a->factor[i] = is(node, "Mul") ? k : is(node, "Div") ? 1 / k : is(node, "Sub") && other == 1 ? -1 : 1;
         a->offset[i] = is(node, "Add") ? k : is(node, "Sub") ? (other == 1 ? k : -k) : 0;
-        if (!isfinite(a->factor[i])) return false;
+        if (!isfinite(a->factor[i]))
+            return false;
     }
     return true;
 }
@@ -109,11 +125,14 @@ typedef struct dense {
 
 static bool as_dense(const mlc_node *node, dense *d) {
     bool gemm = is(node, "Gemm");
-    if (!gemm && !is(node, "MatMul")) return false;
+    if (!gemm && !is(node, "MatMul"))
+        return false;
     const mlc_value *w = node->in[1];
-    if (!w->constant || w->shape.rank != 2 || node->in[0]->shape.rank != 2) return false;
+    if (!w->constant || w->shape.rank != 2 || node->in[0]->shape.rank != 2)
+        return false;
     bool transposed = gemm && mlc_attr_int(node, "transB", 0);
-    if (gemm && mlc_attr_int(node, "transA", 0)) return false;
+    if (gemm && mlc_attr_int(node, "transA", 0))
+        return false;
     *d = (dense){.w = w->constant, .alpha = 1, .beta = 1};
     d->K = w->shape.dim[transposed ? 1 : 0];
     d->N = w->shape.dim[transposed ? 0 : 1];
@@ -123,7 +142,8 @@ static bool as_dense(const mlc_node *node, dense *d) {
         d->alpha = mlc_attr_float(node, "alpha", 1);
         d->beta = mlc_attr_float(node, "beta", 1);
         if (node->n_in > 2 && node->in[2]) {
-            if (!node->in[2]->constant || !per_feature(node->in[2]->constant, d->N)) return false;
+            if (!node->in[2]->constant || !per_feature(node->in[2]->constant, d->N))
+                return false;
             d->bias = node->in[2]->constant;
         }
     }
@@ -131,7 +151,8 @@ static bool as_dense(const mlc_node *node, dense *d) {
 }
 
 static double bias_of(const dense *d, int64_t n) {
-    if (!d->bias) return 0;
+    if (!d->bias)
+        return 0;
     return d->beta * d->bias->f[mlc_shape_elements(&d->bias->shape) == 1 ? 0 : n];
 }
 
@@ -141,8 +162,8 @@ static double weight_of(const dense *d, int64_t k, int64_t n) {
 
 /* A Gemm with new weights [K,N] and bias in place of `node`. They are of type
  * DOUBLE, so that folding does not round to float. */
-static void replace_dense(mlc_graph *g, mlc_node *node, mlc_value *x, mlc_value *out, const dense *d, const double *w,
-                          const double *bias) {
+static void replace_dense(mlc_graph *g, mlc_node *node, mlc_value *x, mlc_value *out, const dense *d,
+                          const double *w, const double *bias) {
     mlc_shape w_shape = {.rank = 2, .dim = {d->K, d->N}}, b_shape = {.rank = 1, .dim = {d->N}};
     mlc_tensor *wt = mlc_tensor_create(g->arena, MLC_DOUBLE, &w_shape);
     mlc_tensor *bt = mlc_tensor_create(g->arena, MLC_DOUBLE, &b_shape);
@@ -159,9 +180,11 @@ static void replace_dense(mlc_graph *g, mlc_node *node, mlc_value *x, mlc_value 
 static bool fold_before(mlc_graph *g, mlc_node *node, const int *uses, int n_uses) {
     dense d;
     affine a;
-    if (!as_dense(node, &d)) return false;
+    if (!as_dense(node, &d))
+        return false;
     mlc_node *producer = node->in[0]->producer;
-    if (!producer || !used_once(uses, n_uses, node->in[0]) || !as_affine(g, producer, d.K, &a)) return false;
+    if (!producer || !used_once(uses, n_uses, node->in[0]) || !as_affine(g, producer, d.K, &a))
+        return false;
     double *w = MLC_NEW_ARRAY(g->arena, d.K * d.N + 1, double), *b = MLC_NEW_ARRAY(g->arena, d.N + 1, double);
     for (int64_t n = 0; n < d.N; n++) {
         b[n] = bias_of(&d, n);
@@ -176,10 +199,14 @@ static bool fold_before(mlc_graph *g, mlc_node *node, const int *uses, int n_use
 }
 
 static bool batch_norm_affine(mlc_graph *g, const mlc_node *node, int64_t n, affine *a) {
-    if (!is(node, "BatchNormalization") || node->in[0]->shape.rank != 2 || node->in[0]->shape.dim[1] != n) return false;
+    if (!is(node, "BatchNormalization") || node->in[0]->shape.rank != 2 || node->in[0]->shape.dim[1] != n)
+        return false;
     for (int k = 1; k < 5; k++)
-        if (!node->in[k]->constant || mlc_shape_elements(&node->in[k]->shape) != n) return false;
-    *a = (affine){.x = node->in[0], .n = n, .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
+        if (!node->in[k]->constant || mlc_shape_elements(&node->in[k]->shape) != n)
+            return false;
+    *a = (affine){.x = node->in[0],
+                  .n = n,
+                  .factor = MLC_NEW_ARRAY(g->arena, n + 1, double),
                   .offset = MLC_NEW_ARRAY(g->arena, n + 1, double)};
     double epsilon = mlc_attr_float(node, "epsilon", 1e-5);
     for (int64_t i = 0; i < n; i++) {
@@ -187,7 +214,8 @@ static bool batch_norm_affine(mlc_graph *g, const mlc_node *node, int64_t n, aff
         double mean = node->in[3]->constant->f[i], variance = node->in[4]->constant->f[i];
         a->factor[i] = scale / sqrt(variance + epsilon);
         a->offset[i] = bias - mean * a->factor[i];
-        if (!isfinite(a->factor[i]) || !isfinite(a->offset[i])) return false;
+        if (!isfinite(a->factor[i]) || !isfinite(a->offset[i]))
+            return false;
     }
     return true;
 }
@@ -196,16 +224,21 @@ static bool batch_norm_affine(mlc_graph *g, const mlc_node *node, int64_t n, aff
 static bool fold_behind(mlc_graph *g, mlc_node *node, const int *uses, int n_uses) {
     dense d;
     affine a;
-    if (!as_dense(node, &d)) return false;
+    if (!as_dense(node, &d))
+        return false;
     mlc_value *y = node->out[0];
-    if (is_output(g, y) || !used_once(uses, n_uses, y)) return false;
+    if (is_output(g, y) || !used_once(uses, n_uses, y))
+        return false;
     mlc_node *reader = node->next;
-    while (reader && reader->in[0] != y && (reader->n_in < 2 || reader->in[1] != y)) reader = reader->next;
-    if (!reader || (!as_affine(g, reader, d.N, &a) && !batch_norm_affine(g, reader, d.N, &a)) || a.x != y) return false;
+    while (reader && reader->in[0] != y && (reader->n_in < 2 || reader->in[1] != y))
+        reader = reader->next;
+    if (!reader || (!as_affine(g, reader, d.N, &a) && !batch_norm_affine(g, reader, d.N, &a)) || a.x != y)
+        return false;
     double *w = MLC_NEW_ARRAY(g->arena, d.K * d.N + 1, double), *b = MLC_NEW_ARRAY(g->arena, d.N + 1, double);
     for (int64_t n = 0; n < d.N; n++) {
         b[n] = bias_of(&d, n) * a.factor[n] + a.offset[n];
-        for (int64_t k = 0; k < d.K; k++) w[k * d.N + n] = weight_of(&d, k, n) * a.factor[n];
+        for (int64_t k = 0; k < d.K; k++)
+            w[k * d.N + n] = weight_of(&d, k, n) * a.factor[n];
     }
     mlc_value *out = reader->out[0];
     mlc_graph_remove(g, reader);
@@ -220,14 +253,16 @@ static const mlc_tensor *clip_bound(const mlc_node *node, int k) {
 /* Bounds of a Clip, from its inputs or (up to opset 10) its attributes; false when they are computed. */
 static bool clip_bounds(const mlc_node *node, double *lo, double *hi) {
     for (int k = 1; k < node->n_in; k++)
-        if (node->in[k] && !node->in[k]->constant) return false;
+        if (node->in[k] && !node->in[k]->constant)
+            return false;
     const mlc_tensor *least = clip_bound(node, 1), *most = clip_bound(node, 2);
     *lo = least ? mlc_tensor_real(least, 0) : mlc_attr_float(node, "min", -INFINITY);
     *hi = most ? mlc_tensor_real(most, 0) : mlc_attr_float(node, "max", INFINITY);
     return isfinite(*lo) && isfinite(*hi) && *lo <= *hi;
 }
 
-static mlc_value *extreme(mlc_graph *g, mlc_node *before, const char *op, mlc_value *x, const double *bound, int64_t n) {
+static mlc_value *extreme(mlc_graph *g, mlc_node *before, const char *op, mlc_value *x, const double *bound,
+                          int64_t n) {
     mlc_shape shape = {.rank = 1, .dim = {n}};
     mlc_tensor *t = mlc_tensor_create(g->arena, MLC_DOUBLE, &shape);
     memcpy(t->f, bound, (size_t)n * sizeof *bound);
@@ -247,24 +282,30 @@ static mlc_value *extreme(mlc_graph *g, mlc_node *before, const char *op, mlc_va
 static bool hoist_clip(mlc_graph *g, mlc_node *node, const int *uses, int n_uses) {
     affine a;
     double lo, hi;
-    if (!is(node, "Clip") || !mlc_dtype_is_float(node->in[0]->dtype) || !clip_bounds(node, &lo, &hi)) return false;
+    if (!is(node, "Clip") || !mlc_dtype_is_float(node->in[0]->dtype) || !clip_bounds(node, &lo, &hi))
+        return false;
     mlc_value *x = node->in[0];
     mlc_node *producer = x->producer;
-    if (!producer || x->shape.rank < 1 || !used_once(uses, n_uses, x)) return false;
+    if (!producer || x->shape.rank < 1 || !used_once(uses, n_uses, x))
+        return false;
     int64_t n = x->shape.dim[x->shape.rank - 1];
-    if (!as_affine(g, producer, n, &a)) return false;
+    if (!as_affine(g, producer, n, &a))
+        return false;
     double *least = MLC_NEW_ARRAY(g->arena, n + 1, double), *most = MLC_NEW_ARRAY(g->arena, n + 1, double);
     for (int64_t i = 0; i < n; i++) {
-        if (a.factor[i] == 0 && lo <= a.offset[i] && a.offset[i] <= hi) continue; /* any bounds do: 0 */
+        if (a.factor[i] == 0 && lo <= a.offset[i] && a.offset[i] <= hi)
+            continue; /* any bounds do: 0 */
         double p = (lo - a.offset[i]) / a.factor[i], q = (hi - a.offset[i]) / a.factor[i];
-        if (!isfinite(p) || !isfinite(q)) return false;
+        if (!isfinite(p) || !isfinite(q))
+            return false;
         least[i] = fmin(p, q);
         most[i] = fmax(p, q);
     }
     mlc_value *clipped = extreme(g, producer, "Max", a.x, least, n);
     clipped = extreme(g, producer, "Min", clipped, most, n);
     for (int k = 0; k < producer->n_in; k++)
-        if (producer->in[k] == a.x) producer->in[k] = clipped;
+        if (producer->in[k] == a.x)
+            producer->in[k] = clipped;
     mlc_value *out = node->out[0];
     mlc_graph_remove(g, node);
     producer->out[0] = out;
@@ -283,7 +324,8 @@ mlc_graph *mlc_pass_simplify(mlc_graph *g, mlc_pass_context *context) {
         int n = g->n_values;
         const int *uses = mlc_graph_uses(g, g->arena);
         for (mlc_node *node = g->first; node && !changed; node = node->next)
-            changed = hoist_clip(g, node, uses, n) || fold_before(g, node, uses, n) || fold_behind(g, node, uses, n);
+            changed = hoist_clip(g, node, uses, n) || fold_before(g, node, uses, n) ||
+                      fold_behind(g, node, uses, n);
     }
     mlc_graph_sweep(g);
     return g;

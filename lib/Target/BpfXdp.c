@@ -10,7 +10,8 @@ static const int verdict_values[] = {XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
 
 static uint32_t verdict_value(const char *name) {
     for (int i = 0; verdicts[i]; i++)
-        if (strcmp(verdicts[i], name) == 0) return (uint32_t)verdict_values[i];
+        if (strcmp(verdicts[i], name) == 0)
+            return (uint32_t)verdict_values[i];
     return XDP_ABORTED;
 }
 
@@ -20,10 +21,12 @@ static bool glue(mlc_codegen *cg, mlc_debug *debug) {
     const mlc_layout *layout = &cg->layout;
     uint32_t answers[MLC_MAX_DECISIONS];
     for (int i = 0; i < MLC_MAX_DECISIONS; i++)
-        answers[i] = i < cg->actions->n_decisions ? verdict_value(cg->actions->decisions[i].verdict) : XDP_ABORTED;
+        answers[i] =
+            i < cg->actions->n_decisions ? verdict_value(cg->actions->decisions[i].verdict) : XDP_ABORTED;
     mlc_glue_u32s(m, "mlc_verdicts", answers, MLC_MAX_DECISIONS);
     mlc_glue_u32(m, "mlc_n_decisions", (uint32_t)cg->actions->n_decisions);
-    mlc_glue_u32(m, "mlc_on_error_verdict", verdict_value(strcmp(cg->on_error, "drop") == 0 ? "XDP_DROP" : "XDP_PASS"));
+    mlc_glue_u32(m, "mlc_on_error_verdict",
+                 verdict_value(strcmp(cg->on_error, "drop") == 0 ? "XDP_DROP" : "XDP_PASS"));
     mlc_glue_u32(m, "mlc_clock_from_map", cg->options->clock_from_map);
 
     const uint32_t builtins[2] = {(uint32_t)b->builtins, (uint32_t)(b->builtins >> 32)};

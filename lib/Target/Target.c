@@ -11,6 +11,7 @@ const mlc_target *const *mlc_targets(int *n) {
 
 const mlc_target *mlc_target_find(const char *name) {
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
-        if (strcmp(targets[i]->name, name) == 0) return targets[i];
+        if (strcmp(targets[i]->name, name) == 0)
+            return targets[i];
     return NULL;
 }
