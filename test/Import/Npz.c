@@ -30,7 +30,7 @@ static bool run(mlc_arena *arena, mlc_diag *diag, const char *out, const char *p
 }
 
 int main(int argc, char **argv) {
-    bool ok = argc > 1;
+    volatile bool ok = argc > 1;
     for (int i = 2; i < argc; i++) {
         mlc_arena *arena = mlc_arena_create((size_t)256 << 20);
         mlc_diag diag = {0};
