@@ -21,11 +21,12 @@
 
 /* A function of one integer x, or of two, x and y. */
 typedef enum mlc_chain_kind {
-    MLC_CHAIN_LINEAR, /* round((x - zero) * scale + offset) to `dtype` */
-    MLC_CHAIN_GRID,   /* saturate(half-even(float(float(prev) * scale)) + zero) of integer type `dtype` */
-    MLC_CHAIN_QUANTIZE, /* saturate(half-even(prev / scale in type `precision`) + zero) of integer type `dtype` */
-    MLC_CHAIN_NODE,   /* an element-wise node: eval of `node` with prev in place of input `at`, and constants */
-    MLC_CHAIN_PAIR,   /* an element-wise node of two: prev of x at input `at`, other of y at `other_at` */
+    MLC_CHAIN_LINEAR,   /* round((x - zero) * scale + offset) to `dtype` */
+    MLC_CHAIN_GRID,     /* saturate(half-even(float(float(prev) * scale)) + zero) of integer type `dtype` */
+    MLC_CHAIN_QUANTIZE, /* saturate(half-even(prev / scale in type `precision`) + zero) of integer type
+                           `dtype` */
+    MLC_CHAIN_NODE, /* an element-wise node: eval of `node` with prev in place of input `at`, and constants */
+    MLC_CHAIN_PAIR, /* an element-wise node of two: prev of x at input `at`, other of y at `other_at` */
 } mlc_chain_kind;
 
 /* slope_x * x + slope_y * y + a constant, or slope_x * (x - zero_x) * (y - zero_y). */
@@ -37,16 +38,16 @@ typedef struct mlc_pair {
 
 typedef struct mlc_chain {
     mlc_chain_kind kind;
-    int depth;     /* chains behind each other, from 1 */
-    int direction; /* 1 never falls as x grows, -1 never rises, 0 not known */
-    mlc_dtype dtype; /* of the result */
+    int depth;           /* chains behind each other, from 1 */
+    int direction;       /* 1 never falls as x grows, -1 never rises, 0 not known */
+    mlc_dtype dtype;     /* of the result */
     mlc_dtype precision; /* QUANTIZE: of the division */
     double scale, offset;
     int64_t zero;
     const mlc_node *node;
     int at, other_at;
     const struct mlc_chain *prev, *other;
-    mlc_pair pair; /* PAIR: what the result is but for rounding and saturation */
+    mlc_pair pair;                      /* PAIR: what the result is but for rounding and saturation */
     const mlc_tensor *const *constants; /* per input of `node`: one element, or NULL */
 } mlc_chain;
 
@@ -81,12 +82,14 @@ mlc_value *mlc_form_value(mlc_quant *q, const mlc_value *v);
 bool mlc_form_affine(const mlc_form *f, double *scale, int64_t *zero);
 
 /* Results of a class for n integers, in a new tensor [n,1] of the chain's dtype. */
-mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *x, const int64_t *y, int64_t n);
+mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *x, const int64_t *y,
+                           int64_t n);
 
 const mlc_chain *mlc_chain_linear(mlc_quant *q, double scale, int64_t zero, double offset, mlc_dtype dtype);
-const mlc_chain *mlc_chain_grid(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype);
-const mlc_chain *mlc_chain_quantize(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype,
-                                    mlc_dtype precision);
+const mlc_chain *mlc_chain_grid(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero,
+                                mlc_dtype dtype);
+const mlc_chain *mlc_chain_quantize(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero,
+                                    mlc_dtype dtype, mlc_dtype precision);
 
 /* A form of one class. */
 mlc_form *mlc_form_simple(mlc_quant *q, mlc_value *x, const mlc_chain *chain);

@@ -43,14 +43,16 @@ static mlc_value *extreme(mlc_quant *q, mlc_value *v, mlc_reduce kind) {
 
 /* round(255 * v / range) for |v| <= range, in integers: half up. */
 static mlc_value *share(mlc_quant *q, mlc_value *v, mlc_value *range) {
-    mlc_value *up = mlc_q_exact(q, "Mul", range, mlc_q_scalar(q, 511)); /* 2*255 range to be positive, range to round */
+    mlc_value *up =
+        mlc_q_exact(q, "Mul", range, mlc_q_scalar(q, 511)); /* 2*255 range to be positive, range to round */
     mlc_value *sum = mlc_q_exact(q, "Add", mlc_q_exact(q, "Mul", v, mlc_q_scalar(q, 510)), up);
     sum = mlc_q_exact(q, "Max", sum, mlc_q_scalar(q, 0));
     mlc_value *r = mlc_q_exact(q, "Divide", sum, mlc_q_exact(q, "Mul", range, mlc_q_scalar(q, 2)));
     return mlc_q_exact(q, "Sub", r, mlc_q_scalar(q, 255));
 }
 
-/* v limited to 0..255. The real-valued model divides by another range: the bound of the error is all of that. */
+/* v limited to 0..255. The real-valued model divides by another range: the bound of the error is all of that.
+ */
 static mlc_value *byte(mlc_quant *q, mlc_value *v) {
     v = mlc_q_exact(q, "Min", mlc_q_exact(q, "Max", v, mlc_q_scalar(q, 0)), mlc_q_scalar(q, 255));
     if (!v || v->constant)

@@ -42,7 +42,8 @@ mlc_value *mlc_form_take(mlc_quant *q, mlc_value *x, const int64_t *index, const
  * arithmetic makes of the product. One scale for all where there is one.
  * False: the weights do not lie on grids of at most 255 steps on either side.
  */
-bool mlc_form_weights(mlc_arena *arena, const double *w, int64_t n, int64_t row, int64_t *number, double *scale);
+bool mlc_form_weights(mlc_arena *arena, const double *w, int64_t n, int64_t row, int64_t *number,
+                      double *scale);
 
 /* x as [batch*M, K], in the order of the result's rows. */
 mlc_value *mlc_form_rows(mlc_quant *q, const mlc_product *p, mlc_value *x);
@@ -51,7 +52,8 @@ mlc_value *mlc_form_rows(mlc_quant *q, const mlc_product *p, mlc_value *x);
 mlc_value *mlc_q_integer_linear(mlc_quant *q, mlc_value *x, const int64_t *w, const int64_t *bias, int64_t N,
                                 int64_t K, const mlc_shape *shape);
 /* A convolution of integers; what lies outside of x counts as `padding`. */
-mlc_value *mlc_q_integer_conv(mlc_quant *q, mlc_value *x, int64_t padding, const int64_t *w, const mlc_shape *w_shape,
-                              const int64_t *bias, const mlc_conv_geometry *geometry, const mlc_shape *shape);
+mlc_value *mlc_q_integer_conv(mlc_quant *q, mlc_value *x, int64_t padding, const int64_t *w,
+                              const mlc_shape *w_shape, const int64_t *bias,
+                              const mlc_conv_geometry *geometry, const mlc_shape *shape);
 
 #endif

@@ -19,8 +19,12 @@ static meaning meaning_of(double scale, double bias) {
 }
 
 /* Sets the form of output 0: element i of `sum` means all[which(i)], i / inner % n of them. */
-static bool set_sums(mlc_quant *q, const mlc_node *node, mlc_value *sum, const meaning *all, int64_t n, int64_t inner) {
+static bool set_sums(mlc_quant *q, const mlc_node *node, mlc_value *sum, const meaning *all, int64_t n,
+                     int64_t inner) {
     const mlc_value *y = node->out[0];
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(all[i].offset) || !isfinite(all[i].scale) || all[i].scale == 0)
+            return false;
     const int64_t elements = mlc_shape_elements(&y->shape);
     int64_t *keys = MLC_NEW_ARRAY(q->arena, 3 * elements + 1, int64_t), *first;
     if (!sum || elements == 0)
@@ -49,9 +53,10 @@ static const mlc_form *quantized(mlc_quant *q, const mlc_value *v, double *scale
     return f && f->quantized && mlc_form_affine(f, scale, zero) && *scale != 0 ? f : NULL;
 }
 
-/* Sums of N dot products with w, element i being that of row i / inner % N, where x is off by some of its units. */
-static mlc_value *with_error(mlc_quant *q, mlc_value *sum, const mlc_value *x, const int64_t *w, int64_t N, int64_t row,
-                             int64_t inner) {
+/* Sums of N dot products with w, element i being that of row i / inner % N, where x is off by some of its
+ * units. */
+static mlc_value *with_error(mlc_quant *q, mlc_value *sum, const mlc_value *x, const int64_t *w, int64_t N,
+                             int64_t row, int64_t inner) {
     if (!sum || !x->err)
         return sum;
     double most = 0, *reach = MLC_NEW_ARRAY(q->arena, N, double);
@@ -86,8 +91,8 @@ mlc_value *mlc_form_rows(mlc_quant *q, const mlc_product *p, mlc_value *x) {
 }
 
 /* Constant weights, one matrix for the whole batch. */
-static bool by_constant(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape, double alpha,
-                        const double *bias) {
+static bool by_constant(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape,
+                        double alpha, const double *bias) {
     double scale;
     int64_t zero;
     const mlc_form *f = quantized(q, node->in[0], &scale, &zero);
@@ -126,7 +131,8 @@ static mlc_value *centered(mlc_quant *q, mlc_value *x, int64_t zero) {
 }
 
 /* Both sides are quantized tensors. */
-static bool by_tensor(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape, double alpha) {
+static bool by_tensor(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape,
+                      double alpha) {
     double scale[2];
     int64_t zero[2];
     const mlc_form *a = quantized(q, node->in[0], &scale[0], &zero[0]),
@@ -145,7 +151,8 @@ bool mlc_form_matmul(mlc_quant *q, const mlc_node *node) {
     if (!mlc_dtype_is_float(node->in[0]->dtype) || node->in[0]->constant)
         return false;
     mlc_product_of(NULL, node, &node->in[0]->shape, &node->in[1]->shape, false, false, &p, &shape);
-    return node->in[1]->constant ? by_constant(q, node, &p, &shape, 1, NULL) : by_tensor(q, node, &p, &shape, 1);
+    return node->in[1]->constant ? by_constant(q, node, &p, &shape, 1, NULL)
+                                 : by_tensor(q, node, &p, &shape, 1);
 }
 
 /* beta * C where C is the same in every row; NULL: it is not. */
@@ -174,8 +181,9 @@ bool mlc_form_gemm(mlc_quant *q, const mlc_node *node) {
     return (!c || bias) && by_constant(q, node, &p, &shape, alpha, bias);
 }
 
-mlc_value *mlc_q_integer_conv(mlc_quant *q, mlc_value *x, int64_t padding, const int64_t *w, const mlc_shape *w_shape,
-                              const int64_t *bias, const mlc_conv_geometry *c, const mlc_shape *shape) {
+mlc_value *mlc_q_integer_conv(mlc_quant *q, mlc_value *x, int64_t padding, const int64_t *w,
+                              const mlc_shape *w_shape, const int64_t *bias, const mlc_conv_geometry *c,
+                              const mlc_shape *shape) {
     const mlc_shape b_shape = {1, {c->channels_out}};
     mlc_value *const in[3] = {x, mlc_q_constant(q, w, w_shape), mlc_q_constant(q, bias, &b_shape)};
     const int64_t *const lists[3] = {c->stride, c->dilation, c->pad_begin};
@@ -189,8 +197,8 @@ mlc_value *mlc_q_integer_conv(mlc_quant *q, mlc_value *x, int64_t padding, const
     attrs[3] = (mlc_attr){.name = "group", .kind = MLC_ATTR_INT, .i = c->group};
     attrs[4] = (mlc_attr){.name = "pad_value", .kind = MLC_ATTR_INT, .i = padding};
     const int64_t row = mlc_shape_elements(w_shape) / c->channels_out;
-    return with_error(q, mlc_q_node(q, "Conv", in, 3, shape, attrs, padding ? 5 : 4), x, w, c->channels_out, row,
-                      c->out[0] * c->out[1] * c->out[2]);
+    return with_error(q, mlc_q_node(q, "Conv", in, 3, shape, attrs, padding ? 5 : 4), x, w, c->channels_out,
+                      row, c->out[0] * c->out[1] * c->out[2]);
 }
 
 bool mlc_form_conv(mlc_quant *q, const mlc_node *node) {

@@ -4,9 +4,9 @@
 
 /* 1 or -1: the op never falls, or never rises, as input `at` grows. */
 static int direction(const mlc_node *node, int at, const mlc_tensor *const *constants) {
-    static const char *const rising[] = {"Relu",     "Sigmoid", "Tanh", "Softplus", "Softsign", "Selu", "Exp",
-                                         "Identity", "Cast",    "Erf",  "Floor",    "Ceil",     "Round", "Clip",
-                                         "Add",      "Max",     "Min"};
+    static const char *const rising[] = {"Relu",     "Sigmoid", "Tanh", "Softplus", "Softsign", "Exp",
+                                         "Identity", "Cast",    "Erf",  "Floor",    "Ceil",     "Round",
+                                         "Clip",     "Add",     "Max",  "Min"};
     static const char *const sloped[] = {"LeakyRelu", "Elu", "Celu", "HardSigmoid"};
     const char *op = node->op->name;
     for (size_t i = 0; i < sizeof rising / sizeof rising[0]; i++)
@@ -15,6 +15,8 @@ static int direction(const mlc_node *node, int at, const mlc_tensor *const *cons
     for (size_t i = 0; i < sizeof sloped / sizeof sloped[0]; i++)
         if (!strcmp(op, sloped[i]))
             return mlc_attr_float(node, "alpha", 0.01) >= 0 ? 1 : 0;
+    if (!strcmp(op, "Selu"))
+        return mlc_attr_float(node, "alpha", 1) >= 0 && mlc_attr_float(node, "gamma", 1) >= 0 ? 1 : 0;
     if (!strcmp(op, "Neg"))
         return -1;
     if (!strcmp(op, "Sub"))
@@ -82,8 +84,9 @@ mlc_form *mlc_form_through(mlc_quant *q, const mlc_node *node, int at, const mlc
     for (int64_t i = 0; i < n; i++) {
         const int64_t source = mlc_shape_broadcast_index(from, &y->shape, i);
         for (int k = 0; k < node->n_in; k++)
-            keys[i * WIDTH + k] = k == at ? (f->cls ? f->cls[source] : 0)
-                                  : node->in[k] ? node->in[k]->constant->i[constant_at(node, k, i)] : 0;
+            keys[i * WIDTH + k] = k == at       ? (f->cls ? f->cls[source] : 0)
+                                  : node->in[k] ? node->in[k]->constant->i[constant_at(node, k, i)]
+                                                : 0;
     }
     mlc_form *r = MLC_NEW(q->arena, mlc_form);
     *r = *f;
@@ -99,8 +102,13 @@ mlc_form *mlc_form_through(mlc_quant *q, const mlc_node *node, int at, const mlc
             if (k != at && node->in[k])
                 constants[k] = mlc_form_element(q, node->in[k]->constant, constant_at(node, k, i));
         mlc_chain *chain = MLC_NEW(q->arena, mlc_chain);
-        *chain = (mlc_chain){.kind = MLC_CHAIN_NODE, .depth = prev->depth + 1, .dtype = y->dtype, .node = node, .at = at,
-                             .prev = prev, .constants = constants};
+        *chain = (mlc_chain){.kind = MLC_CHAIN_NODE,
+                             .depth = prev->depth + 1,
+                             .dtype = y->dtype,
+                             .node = node,
+                             .at = at,
+                             .prev = prev,
+                             .constants = constants};
         chain->direction = prev->direction * direction(node, at, constants);
         chains[c] = chain;
     }
@@ -148,20 +156,23 @@ static bool many(const mlc_value *x, const mlc_value *y) {
 }
 
 /* The product of two affine numbers is affine in the product of their integers. */
-static bool exact_product(mlc_quant *q, const mlc_node *node, mlc_value *x, mlc_value *y, const mlc_pair *pair) {
+static bool exact_product(mlc_quant *q, const mlc_node *node, mlc_value *x, mlc_value *y,
+                          const mlc_pair *pair) {
     x = centered(q, x, pair->zero_x);
     y = centered(q, y, pair->zero_y);
     mlc_value *const in[2] = {x, y};
     mlc_value *product = mlc_q_node(q, "Mul", in, 2, NULL, NULL, 0);
     if (!product)
         return false;
-    return mlc_form_set(q, node->out[0], mlc_form_simple(q, product, mlc_chain_linear(q, pair->slope_x, 0, 0, node->out[0]->dtype)));
+    return mlc_form_set(
+        q, node->out[0],
+        mlc_form_simple(q, product, mlc_chain_linear(q, pair->slope_x, 0, 0, node->out[0]->dtype)));
 }
 
 static bool pair_form(mlc_quant *q, const mlc_node *node, const mlc_form *a, const mlc_form *b) {
     const mlc_shape *shape = &node->out[0]->shape;
-    if (a->n_cls != 1 || b->n_cls != 1 || a->y || b->y || a->x->err || b->x->err || a->depth >= MLC_FORM_DEPTH ||
-        b->depth >= MLC_FORM_DEPTH || mlc_shape_elements(shape) == 0)
+    if (a->n_cls != 1 || b->n_cls != 1 || a->y || b->y || a->x->err || b->x->err ||
+        a->depth >= MLC_FORM_DEPTH || b->depth >= MLC_FORM_DEPTH || mlc_shape_elements(shape) == 0)
         return false;
     const bool same = a->x == b->x && mlc_shape_equal(&a->x->shape, shape);
     mlc_value *x = mlc_form_spread(q, a->x, shape), *y = same ? NULL : mlc_form_spread(q, b->x, shape);
@@ -171,8 +182,14 @@ static bool pair_form(mlc_quant *q, const mlc_node *node, const mlc_form *a, con
     if (y && many(x, y))
         return pair.kind == MLC_PAIR_PRODUCT && exact_product(q, node, x, y, &pair);
     mlc_chain *chain = MLC_NEW(q->arena, mlc_chain);
-    *chain = (mlc_chain){.kind = MLC_CHAIN_PAIR, .dtype = node->out[0]->dtype, .node = node, .at = 0, .other_at = 1,
-                         .prev = a->chain[0], .other = b->chain[0], .pair = pair,
+    *chain = (mlc_chain){.kind = MLC_CHAIN_PAIR,
+                         .dtype = node->out[0]->dtype,
+                         .node = node,
+                         .at = 0,
+                         .other_at = 1,
+                         .prev = a->chain[0],
+                         .other = b->chain[0],
+                         .pair = pair,
                          .constants = MLC_NEW_ARRAY(q->arena, 2, const mlc_tensor *)};
     chain->depth = 1 + (a->chain[0]->depth > b->chain[0]->depth ? a->chain[0]->depth : b->chain[0]->depth);
     mlc_form *f = mlc_form_simple(q, x, chain);

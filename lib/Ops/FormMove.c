@@ -18,7 +18,8 @@ static int64_t *sources(mlc_quant *q, const mlc_node *node, int n_data, int k) {
         if (!v)
             continue;
         if (j >= n_data) { /* a float among them is the fill */
-            in[j] = mlc_dtype_is_float(v->dtype) ? mlc_tensor_create(q->arena, MLC_INT64, &scalar) : v->constant;
+            in[j] =
+                mlc_dtype_is_float(v->dtype) ? mlc_tensor_create(q->arena, MLC_INT64, &scalar) : v->constant;
             continue;
         }
         mlc_tensor *t = mlc_tensor_create(q->arena, MLC_INT64, &v->shape);
@@ -38,7 +39,8 @@ static int64_t *sources(mlc_quant *q, const mlc_node *node, int n_data, int k) {
 /* The fill is the real number 0: of an affine form, its zero point. */
 static bool fills_zero(const mlc_node *node, int n_data) {
     for (int k = n_data; k < node->n_in; k++)
-        if (node->in[k] && mlc_dtype_is_float(node->in[k]->dtype) && mlc_tensor_real(node->in[k]->constant, 0) != 0)
+        if (node->in[k] && mlc_dtype_is_float(node->in[k]->dtype) &&
+            mlc_tensor_real(node->in[k]->constant, 0) != 0)
             return false;
     return mlc_attr_float(node, "value", 0) == 0;
 }
@@ -131,7 +133,11 @@ bool mlc_form_concat(mlc_quant *q, const mlc_node *node) {
     }
     all[node->n_in] = mlc_q_constant(q, index, &y->shape);
     mlc_form *r = MLC_NEW(q->arena, mlc_form);
-    *r = (mlc_form){.x = mlc_q_node(q, "Gather", all, node->n_in + 1, &y->shape, NULL, 0), .n_cls = n_cls, .cls = cls,
-                    .chain = chains, .quantized = quantized, .depth = depth + 1};
+    *r = (mlc_form){.x = mlc_q_node(q, "Gather", all, node->n_in + 1, &y->shape, NULL, 0),
+                    .n_cls = n_cls,
+                    .cls = cls,
+                    .chain = chains,
+                    .quantized = quantized,
+                    .depth = depth + 1};
     return r->x && mlc_form_set(q, y, r);
 }

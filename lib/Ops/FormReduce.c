@@ -37,7 +37,8 @@ static bool extreme(mlc_quant *q, const mlc_node *node, const mlc_form *f, const
     mlc_form *r = MLC_NEW(q->arena, mlc_form);
     *r = *f;
     r->cls = cls;
-    r->x = mlc_q_reduce(q, largest == (direction > 0) ? MLC_REDUCE_MAX : MLC_REDUCE_MIN, f->x, g->index, g->n, shape);
+    r->x = mlc_q_reduce(q, largest == (direction > 0) ? MLC_REDUCE_MAX : MLC_REDUCE_MIN, f->x, g->index, g->n,
+                        shape);
     r->depth++;
     return r->x && mlc_form_set(q, node->out[0], r);
 }

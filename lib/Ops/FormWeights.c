@@ -44,7 +44,8 @@ static double find_scale(const double *w, int64_t n) {
         if (!lies_on(w, n, s))
             continue;
         /* The float next to it that the weights were made with, if any was. */
-        const double f = mlc_f32(s), near[3] = {f, (double)nextafterf((float)f, 0), (double)nextafterf((float)f, INFINITY)};
+        const double f = mlc_f32(s),
+                     near[3] = {f, (double)nextafterf((float)f, 0), (double)nextafterf((float)f, INFINITY)};
         for (int k = 0; k < 3; k++)
             if (makes(w, n, near[k]))
                 return near[k];
@@ -53,7 +54,8 @@ static double find_scale(const double *w, int64_t n) {
     return 0;
 }
 
-bool mlc_form_weights(mlc_arena *arena, const double *w, int64_t n, int64_t row, int64_t *number, double *scale) {
+bool mlc_form_weights(mlc_arena *arena, const double *w, int64_t n, int64_t row, int64_t *number,
+                      double *scale) {
     if (n == 0)
         return false;
     (void)arena;

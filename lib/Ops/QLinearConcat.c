@@ -59,10 +59,12 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
     }
 }
 
-static mlc_value *requantized(mlc_quant *q, mlc_value *x, const mlc_grid *from, const mlc_grid *to, mlc_dtype t) {
+static mlc_value *requantized(mlc_quant *q, mlc_value *x, const mlc_grid *from, const mlc_grid *to,
+                              mlc_dtype t) {
     const mlc_chain *real = mlc_chain_linear(q, from->scale[0], from->zero ? *from->zero : 0, 0, MLC_FLOAT);
-    return mlc_q_step(q, mlc_form_simple(q, x, mlc_chain_quantize(q, real, to->scale[0], to->zero ? *to->zero : 0, t,
-                                                                 MLC_FLOAT)));
+    return mlc_q_step(
+        q, mlc_form_simple(
+               q, x, mlc_chain_quantize(q, real, to->scale[0], to->zero ? *to->zero : 0, t, MLC_FLOAT)));
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node) {

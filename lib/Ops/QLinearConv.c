@@ -76,9 +76,11 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
 static mlc_value *integer_sums(mlc_quant *q, const mlc_node *node, const mlc_window *window) {
     const layout *l = layout_of(node);
     const mlc_value *weights = node->in[l->w], *x_zero = mlc_input(node, l->x_zero),
-                    *w_zero = mlc_input(node, l->w_zero), *bias = l->bias >= 0 ? mlc_input(node, l->bias) : NULL;
+                    *w_zero = mlc_input(node, l->w_zero),
+                    *bias = l->bias >= 0 ? mlc_input(node, l->bias) : NULL;
     const int64_t n = mlc_shape_elements(&weights->shape), N = weights->shape.dim[0], row = N ? n / N : 0;
-    int64_t *w = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), *addend = MLC_NEW_ARRAY(q->arena, N + 1, int64_t), padding = 0;
+    int64_t *w = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), *addend = MLC_NEW_ARRAY(q->arena, N + 1, int64_t),
+            padding = 0;
     mlc_value *x = mlc_q_value(q, node->in[l->x]);
     if (x_zero && x_zero->constant) {
         padding = x_zero->constant->i[0];
@@ -93,7 +95,8 @@ static mlc_value *integer_sums(mlc_quant *q, const mlc_node *node, const mlc_win
     }
     for (int64_t o = 0; o < N && bias; o++)
         addend[o] += bias->constant->i[o];
-    mlc_value *y = x ? mlc_q_integer_conv(q, x, padding, w, &weights->shape, addend, &window->geometry, &node->out[0]->shape)
+    mlc_value *y = x ? mlc_q_integer_conv(q, x, padding, w, &weights->shape, addend, &window->geometry,
+                                          &node->out[0]->shape)
                      : NULL;
     return y ? mlc_q_wrap(q, y, MLC_INT32) : NULL;
 }
@@ -131,15 +134,15 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     if (!weights->constant || (w_zero && !w_zero->constant) || (bias && !bias->constant))
         return mlc_error_at(q->diag, node, "a convolution needs constant weights and bias");
     if (node->in[l->x]->shape.dim[0] != 1)
-        return mlc_error_at(q->diag, node, "a quantized convolution of %lld images is not supported; batches must be of 1",
+        return mlc_error_at(q->diag, node,
+                            "a quantized convolution of %lld images is not supported; batches must be of 1",
                             (long long)node->in[l->x]->shape.dim[0]);
     mlc_window window;
     mlc_window_of(NULL, node, &node->in[l->x]->shape, &weights->shape, &window);
     mlc_grid g;
-    if (l->x_scale >= 0 &&
-        (!mlc_q_grid(q, node, l->x_scale, l->x_zero, &node->out[0]->shape, 1, 0, &g) ||
-         !mlc_q_grid(q, node, l->w_scale, l->w_zero, &node->out[0]->shape, 1, 0, &g) ||
-         !mlc_q_grid(q, node, l->y_scale, l->y_zero, &node->out[0]->shape, 1, 0, &g)))
+    if (l->x_scale >= 0 && (!mlc_q_grid(q, node, l->x_scale, l->x_zero, &node->out[0]->shape, 1, 0, &g) ||
+                            !mlc_q_grid(q, node, l->w_scale, l->w_zero, &node->out[0]->shape, 1, 0, &g) ||
+                            !mlc_q_grid(q, node, l->y_scale, l->y_zero, &node->out[0]->shape, 1, 0, &g)))
         return false;
     mlc_value *sum = integer_sums(q, node, &window);
     if (!sum || l->x_scale < 0)

@@ -85,7 +85,8 @@ static bool constant_grids(mlc_quant *q, const mlc_node *node) {
     mlc_grid g;
     const mlc_shape one = {0};
     const int s = result_scale(node);
-    return mlc_q_grid(q, node, A_SCALE, A_ZERO, &one, 0, 0, &g) && mlc_q_grid(q, node, s, s + 1, &one, 0, 0, &g) &&
+    return mlc_q_grid(q, node, A_SCALE, A_ZERO, &one, 0, 0, &g) &&
+           mlc_q_grid(q, node, s, s + 1, &one, 0, 0, &g) &&
            (!binary(node) || mlc_q_grid(q, node, B_SCALE, B_ZERO, &one, 0, 0, &g));
 }
 
@@ -117,8 +118,16 @@ static bool quantize_binary(mlc_quant *q, const mlc_node *node) {
         if (k != A && k != B && node->in[k])
             constants[k] = mlc_form_element(q, node->in[k]->constant, 0);
     const mlc_chain *integer = mlc_chain_linear(q, 1, 0, 0, node->in[A]->dtype);
-    *chain = (mlc_chain){.kind = MLC_CHAIN_PAIR, .depth = 2, .dtype = y->dtype, .node = node, .at = A, .other_at = B,
-                         .prev = integer, .other = integer, .pair = pair_of(node), .constants = constants};
+    *chain = (mlc_chain){.kind = MLC_CHAIN_PAIR,
+                         .depth = 2,
+                         .dtype = y->dtype,
+                         .node = node,
+                         .at = A,
+                         .other_at = B,
+                         .prev = integer,
+                         .other = integer,
+                         .pair = pair_of(node),
+                         .constants = constants};
     const bool same = a == b && mlc_shape_equal(&a->shape, &y->shape);
     mlc_form *f = mlc_form_simple(q, mlc_form_spread(q, a, &y->shape), chain);
     f->y = same ? NULL : mlc_form_spread(q, b, &y->shape);

@@ -146,9 +146,11 @@ static mlc_value *constant_product(mlc_quant *q, const mlc_node *node, const mlc
     if (!b->constant || (bz && !bz->constant) || mlc_shape_elements(&p->b_batch) != 1 || p->K * p->N == 0 ||
         (az && mlc_shape_elements(&az->shape) != 1))
         return NULL;
-    *added = c && c->constant && (mlc_shape_elements(&c->shape) == 1 ||
-                                  (c->shape.dim[c->shape.rank - 1] == p->N && mlc_shape_elements(&c->shape) == p->N));
-    int64_t *w = MLC_NEW_ARRAY(q->arena, p->K * p->N, int64_t), *bias = MLC_NEW_ARRAY(q->arena, p->N, int64_t);
+    *added = c && c->constant &&
+             (mlc_shape_elements(&c->shape) == 1 ||
+              (c->shape.dim[c->shape.rank - 1] == p->N && mlc_shape_elements(&c->shape) == p->N));
+    int64_t *w = MLC_NEW_ARRAY(q->arena, p->K * p->N, int64_t),
+            *bias = MLC_NEW_ARRAY(q->arena, p->N, int64_t);
     for (int64_t n = 0; n < p->N; n++) {
         if (*added)
             bias[n] = mlc_grid_zero(c->constant, n);
@@ -159,21 +161,25 @@ static mlc_value *constant_product(mlc_quant *q, const mlc_node *node, const mlc
                 bias[n] -= az->constant->i[0] * w[n * p->K + k];
         }
     }
-    mlc_value *a = az && !az->constant ? centered_input(q, node, l->a, l->a_zero, 0) : mlc_q_value(q, node->in[l->a]);
+    mlc_value *a =
+        az && !az->constant ? centered_input(q, node, l->a, l->a_zero, 0) : mlc_q_value(q, node->in[l->a]);
     a = a ? mlc_form_rows(q, p, a) : NULL;
     return a ? mlc_q_integer_linear(q, a, w, bias, p->N, p->K, shape) : NULL;
 }
 
 /* The sums in int32. */
-static mlc_value *integer_product(mlc_quant *q, const mlc_node *node, const mlc_product *p, const mlc_shape *shape) {
+static mlc_value *integer_product(mlc_quant *q, const mlc_node *node, const mlc_product *p,
+                                  const mlc_shape *shape) {
     const layout *l = layout_of(node);
     const int rank_a = node->in[l->a]->shape.rank, rank_b = node->in[l->b]->shape.rank;
     bool added = false;
     mlc_value *y = constant_product(q, node, p, shape, &added);
     if (!y) {
         added = false;
-        mlc_value *a = centered_input(q, node, l->a, l->a_zero, p->trans_a || rank_a < 2 ? rank_a - 1 : rank_a - 2);
-        mlc_value *b = centered_input(q, node, l->b, l->b_zero, p->trans_b && rank_b > 1 ? rank_b - 2 : rank_b - 1);
+        mlc_value *a =
+            centered_input(q, node, l->a, l->a_zero, p->trans_a || rank_a < 2 ? rank_a - 1 : rank_a - 2);
+        mlc_value *b =
+            centered_input(q, node, l->b, l->b_zero, p->trans_b && rank_b > 1 ? rank_b - 2 : rank_b - 1);
         y = a && b ? mlc_q_integer_product(q, p, a, b, shape) : NULL;
     }
     if (y && !added && l->c >= 0 && mlc_input(node, l->c))
@@ -201,13 +207,15 @@ static mlc_form *scaled(mlc_quant *q, const mlc_node *node, const mlc_product *p
     const mlc_chain **chains = MLC_NEW_ARRAY(q->arena, f->n_cls, const mlc_chain *);
     for (int c = 0; c < f->n_cls; c++) {
         const int64_t *key = keys + 2 * first[c];
-        double scale = mlc_f32(mlc_f32(alpha_of(node) * mlc_grid_scale(node->in[l->a_scale]->constant, key[0])) *
-                               mlc_grid_scale(node->in[l->b_scale]->constant, key[1]));
+        double scale =
+            mlc_f32(mlc_f32(alpha_of(node) * mlc_grid_scale(node->in[l->a_scale]->constant, key[0])) *
+                    mlc_grid_scale(node->in[l->b_scale]->constant, key[1]));
         if (!ys)
             chains[c] = mlc_chain_linear(q, scale, 0, 0, MLC_FLOAT);
         else
-            chains[c] = mlc_chain_grid(q, mlc_chain_linear(q, 1, 0, 0, MLC_INT32), mlc_f32(scale / ys->constant->f[0]),
-                                       yz ? yz->constant->i[0] : 0, node->out[0]->dtype);
+            chains[c] = mlc_chain_grid(q, mlc_chain_linear(q, 1, 0, 0, MLC_INT32),
+                                       mlc_f32(scale / ys->constant->f[0]), yz ? yz->constant->i[0] : 0,
+                                       node->out[0]->dtype);
     }
     f->chain = chains;
     f->quantized = true;

@@ -129,7 +129,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     mlc_value *x = mlc_q_value(q, node->in[X]);
     const mlc_shape *shape = &node->out[0]->shape;
     const int64_t n = mlc_shape_elements(shape), x_zero = from.zero ? *from.zero : 0;
-    int64_t *index = MLC_NEW_ARRAY(q->arena, n * w.taps, int64_t), *keys = MLC_NEW_ARRAY(q->arena, 2 * n + 1, int64_t), *first;
+    int64_t *index = MLC_NEW_ARRAY(q->arena, n * w.taps, int64_t),
+            *keys = MLC_NEW_ARRAY(q->arena, 2 * n + 1, int64_t), *first;
     for (int64_t b = 0; b < node->in[X]->shape.dim[0]; b++)
         for (int64_t c = 0; c < w.geometry.channels_in; c++)
             for (int64_t p = 0; p < w.positions; p++) {

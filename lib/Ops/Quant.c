@@ -130,7 +130,8 @@ static bool exact(mlc_quant *q, const mlc_node *node, const double *scale, const
     }
     g->chain = integers;
     mlc_form *r = MLC_NEW(q->arena, mlc_form);
-    *r = (mlc_form){.x = mlc_q_step(q, g), .n_cls = g->n_cls, .cls = g->cls, .chain = reals, .quantized = true};
+    *r = (mlc_form){
+        .x = mlc_q_step(q, g), .n_cls = g->n_cls, .cls = g->cls, .chain = reals, .quantized = true};
     return r->x && mlc_form_set(q, node->out[0], r);
 }
 

@@ -99,8 +99,8 @@ static mlc_form *quantized_form(mlc_quant *q, const mlc_node *node, const mlc_gr
     for (int c = 0; c < r->n_cls; c++) {
         const mlc_chain *prev = f->chain[keys[2 * first[c]]];
         const int64_t k = keys[2 * first[c] + 1];
-        chains[c] = mlc_chain_quantize(q, prev, grid->scale[k], grid->zero ? grid->zero[k] : 0, node->out[0]->dtype,
-                                       precision);
+        chains[c] = mlc_chain_quantize(q, prev, grid->scale[k], grid->zero ? grid->zero[k] : 0,
+                                       node->out[0]->dtype, precision);
     }
     r->chain = chains;
     return r;

@@ -52,7 +52,8 @@ static void eval_node(mlc_arena *arena, const mlc_chain *c, const mlc_tensor *pr
 }
 
 /* Depth is bounded by MLC_FORM_DEPTH. */
-mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *x, const int64_t *y, int64_t n) {
+mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *x, const int64_t *y,
+                           int64_t n) {
     mlc_shape shape = {2, {n, 1}};
     mlc_tensor *out = mlc_tensor_create(arena, c->dtype, &shape);
     if (c->kind == MLC_CHAIN_LINEAR) {
@@ -72,23 +73,40 @@ mlc_tensor *mlc_chain_eval(mlc_arena *arena, const mlc_chain *c, const int64_t *
 
 const mlc_chain *mlc_chain_linear(mlc_quant *q, double scale, int64_t zero, double offset, mlc_dtype dtype) {
     mlc_chain *c = MLC_NEW(q->arena, mlc_chain);
-    *c = (mlc_chain){.kind = MLC_CHAIN_LINEAR, .depth = 1, .direction = scale < 0 ? -1 : 1, .dtype = dtype,
-                     .scale = scale, .zero = zero, .offset = offset};
+    *c = (mlc_chain){.kind = MLC_CHAIN_LINEAR,
+                     .depth = 1,
+                     .direction = scale < 0 ? -1 : 1,
+                     .dtype = dtype,
+                     .scale = scale,
+                     .zero = zero,
+                     .offset = offset};
     return c;
 }
 
-const mlc_chain *mlc_chain_grid(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype) {
+const mlc_chain *mlc_chain_grid(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero,
+                                mlc_dtype dtype) {
     mlc_chain *c = MLC_NEW(q->arena, mlc_chain);
-    *c = (mlc_chain){.kind = MLC_CHAIN_GRID, .depth = prev->depth + 1, .direction = prev->direction, .dtype = dtype,
-                     .scale = scale, .zero = zero, .prev = prev};
+    *c = (mlc_chain){.kind = MLC_CHAIN_GRID,
+                     .depth = prev->depth + 1,
+                     .direction = prev->direction,
+                     .dtype = dtype,
+                     .scale = scale,
+                     .zero = zero,
+                     .prev = prev};
     return c;
 }
 
-const mlc_chain *mlc_chain_quantize(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero, mlc_dtype dtype,
-                                    mlc_dtype precision) {
+const mlc_chain *mlc_chain_quantize(mlc_quant *q, const mlc_chain *prev, double scale, int64_t zero,
+                                    mlc_dtype dtype, mlc_dtype precision) {
     mlc_chain *c = MLC_NEW(q->arena, mlc_chain);
-    *c = (mlc_chain){.kind = MLC_CHAIN_QUANTIZE, .depth = prev->depth + 1, .direction = prev->direction, .dtype = dtype,
-                     .precision = precision, .scale = mlc_dtype_round(precision, scale), .zero = zero, .prev = prev};
+    *c = (mlc_chain){.kind = MLC_CHAIN_QUANTIZE,
+                     .depth = prev->depth + 1,
+                     .direction = prev->direction,
+                     .dtype = dtype,
+                     .precision = precision,
+                     .scale = mlc_dtype_round(precision, scale),
+                     .zero = zero,
+                     .prev = prev};
     return c;
 }
 

@@ -14,7 +14,8 @@ static bool is(const mlc_node *node, const char *op) {
 }
 
 static bool scalar_constant(const mlc_node *node, int k) {
-    return k < node->n_in && node->in[k] && node->in[k]->constant && mlc_shape_elements(&node->in[k]->shape) == 1;
+    return k < node->n_in && node->in[k] && node->in[k]->constant &&
+           mlc_shape_elements(&node->in[k]->shape) == 1;
 }
 
 /* What QuantizeLinear or Quant makes of its input, where that is one grid. */
@@ -36,7 +37,8 @@ static bool grid_of(const mlc_node *node, mlc_input_grid *g) {
         return true;
     }
     if (!is(node, "Quant") || !scalar_constant(node, 2) || !scalar_constant(node, 3) ||
-        node->in[2]->constant->f[0] != 0 || strcmp(mlc_attr_string(node, "rounding_mode", "ROUND"), "ROUND") != 0)
+        node->in[2]->constant->f[0] != 0 ||
+        strcmp(mlc_attr_string(node, "rounding_mode", "ROUND"), "ROUND") != 0)
         return false;
     double width = node->in[3]->constant->f[0];
     if (!(width >= 1 && width <= 24) || width != rint(width))
@@ -58,11 +60,13 @@ static bool is_output(const mlc_graph *g, const mlc_value *v) {
 enum { MOST_MOVES = 8 }; /* between the input and its quantization */
 
 /* Every reader of v, through data movement, quantizes to one grid. */
-static bool readers_grid(const mlc_graph *graph, const mlc_value *v, int depth, mlc_input_grid *g, bool *any) {
-    static const char *const moves[] = {"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity"};
+static bool readers_grid(const mlc_graph *graph, const mlc_value *v, int depth, mlc_input_grid *g,
+                         bool *any) {
+    static const char *const moves[] = {"Reshape", "Flatten",   "Transpose",
+                                        "Squeeze", "Unsqueeze", "Identity"};
     if (depth > MOST_MOVES || is_output(graph, v))
         return false;
-    MLC_FOR_NODES(graph, node) {
+    MLC_FOR_NODES (graph, node) {
         for (int k = 0; k < node->n_in; k++) {
             if (node->in[k] != v)
                 continue;
@@ -92,7 +96,7 @@ bool mlc_find_input_grid(const mlc_graph *graph, const mlc_value *input, mlc_inp
 }
 
 bool mlc_quantizes(const mlc_graph *graph) {
-    MLC_FOR_NODES(graph, node)
+    MLC_FOR_NODES (graph, node)
         if (is(node, "QuantizeLinear") || is(node, "Quant"))
             return true;
     return false;

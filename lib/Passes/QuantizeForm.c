@@ -1,4 +1,5 @@
-/* Exact forms (form.h): which shaped values have one, and what stands for them where an integer value is asked for. */
+/* Exact forms (form.h): which shaped values have one, and what stands for them where an integer value is
+ * asked for. */
 #include "Quant.h"
 
 #include "mlc/form.h"
@@ -35,7 +36,8 @@ bool mlc_form_affine(const mlc_form *f, double *scale, int64_t *zero) {
 
 bool mlc_form_node(mlc_quant *q, const mlc_node *node) {
     for (int i = 0; i < mlc_n_form_rules; i++)
-        if (strcmp(mlc_form_rules[i].op, node->op->name) == 0 && strcmp(mlc_form_rules[i].domain, node->op->domain) == 0)
+        if (strcmp(mlc_form_rules[i].op, node->op->name) == 0 &&
+            strcmp(mlc_form_rules[i].domain, node->op->domain) == 0)
             return mlc_form_rules[i].form(q, node);
     return false;
 }
@@ -80,13 +82,15 @@ static mlc_value *common_scale(mlc_quant *q, const mlc_form *f, const mlc_shape 
         double lo = fma((double)f->x->lo[i] - (double)c->zero, c->scale, c->offset),
                hi = fma((double)f->x->hi[i] - (double)c->zero, c->scale, c->offset);
         most = fmax(most, fmax(fabs(lo), fabs(hi)) + fabs(c->offset) + fabs(c->scale * (double)c->zero));
-        worst = fmax(worst, fabs(c->scale) * (fmax(fabs((double)f->x->lo[i]), fabs((double)f->x->hi[i])) + 1));
+        worst =
+            fmax(worst, fabs(c->scale) * (fmax(fabs((double)f->x->lo[i]), fabs((double)f->x->hi[i])) + 1));
     }
     /* The product x * multiplier and the sum fill the accumulator; the shift leaves the working precision. */
     int range = 0, full = 0;
     frexp(fmax(most, 1e-300), &range);
     frexp(fmax(fmax(most, worst), 1e-300), &full);
-    int fraction = MLC_ACCUMULATOR_BITS - 1 - full, shift = MLC_ACCUMULATOR_BITS - 1 - MLC_WORK_BITS - (full - range);
+    int fraction = MLC_ACCUMULATOR_BITS - 1 - full,
+        shift = MLC_ACCUMULATOR_BITS - 1 - MLC_WORK_BITS - (full - range);
     if (shift < 0)
         shift = 0;
     double fine = ldexp(1, -fraction), scale = ldexp(fine, shift);

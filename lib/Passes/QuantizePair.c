@@ -83,7 +83,7 @@ static mlc_value *table(mlc_quant *q, mlc_value *index, const int64_t *entries, 
 
 /* One integer u(x, y) of which the result is a function. */
 typedef struct combined {
-    int64_t *u;       /* of each pair */
+    int64_t *u; /* of each pair */
     int64_t lo, hi;
     mlc_value *value; /* its node */
 } combined;
@@ -93,7 +93,8 @@ static bool steps_of(mlc_quant *q, const plane *p, const combined *c, mlc_steps 
     int64_t n = p->most - p->least, pairs = p->nx * p->ny;
     if (n > MOST_ENTRIES)
         return false;
-    int64_t *lowest = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), *highest = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
+    int64_t *lowest = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
+            *highest = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
     for (int64_t k = 0; k <= n; k++) {
         lowest[k] = INT64_MAX;
         highest[k] = INT64_MIN;
@@ -103,7 +104,9 @@ static bool steps_of(mlc_quant *q, const plane *p, const combined *c, mlc_steps 
         lowest[k] = c->u[i] < lowest[k] ? c->u[i] : lowest[k];
         highest[k] = c->u[i] > highest[k] ? c->u[i] : highest[k];
     }
-    *s = (mlc_steps){.n = n, .k = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), .below = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
+    *s = (mlc_steps){.n = n,
+                     .k = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
+                     .below = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
                      .at = MLC_NEW_ARRAY(q->arena, n + 1, int64_t)};
     for (int64_t k = n, at = INT64_MAX; k > 0; k--) {
         at = lowest[k] < at ? lowest[k] : at;
@@ -153,7 +156,8 @@ static mlc_value *product(mlc_quant *q, const mlc_form *f, const plane *p, const
     for (int64_t i = 0; i < n; i++)
         c.u[i] = sign * (p->x0 + i / p->ny - pair->zero_x) * (p->y0 + i % p->ny - pair->zero_y);
     extremes(&c, n);
-    c.value = mlc_q_binary(q, "Mul", scaled(q, f->x, sign, -sign * pair->zero_x, 0), scaled(q, f->y, 1, -pair->zero_y, 0));
+    c.value = mlc_q_binary(q, "Mul", scaled(q, f->x, sign, -sign * pair->zero_x, 0),
+                           scaled(q, f->y, 1, -pair->zero_y, 0));
     return by_one(q, p, &c);
 }
 
@@ -197,7 +201,8 @@ static mlc_value *sum(mlc_quant *q, const mlc_form *f, const plane *p, const mlc
                    fmax(fabs((double)p->y0), fabs((double)(p->y0 + p->ny))) * fabs(pair->slope_y) +
                    fmax(fabs((double)p->least), fabs((double)p->most)) + 1;
     for (int shift = 4; shift < 60 && ldexp(reach, shift) < 0x1p60; shift++) {
-        int64_t mx = (int64_t)rint(ldexp(pair->slope_x, shift)), my = (int64_t)rint(ldexp(pair->slope_y, shift)), a;
+        int64_t mx = (int64_t)rint(ldexp(pair->slope_x, shift)),
+                my = (int64_t)rint(ldexp(pair->slope_y, shift)), a;
         if (!fit_plane(p, mx, my, shift, &a))
             continue;
         mlc_value *u = mlc_q_binary(q, "Add", scaled(q, f->x, mx, a, 0), scaled(q, f->y, my, 0, 0));

@@ -1,27 +1,15 @@
 /* Builder of form.h: step functions from integers to integers, proven equal to the chains they come from. */
-#include "StepFind.h"
+#include "StepTables.h"
 
 #include <math.h>
 #include <string.h>
-
-static int class_of(const mlc_form *f, int64_t i) {
-    return f->cls ? f->cls[i] : 0;
-}
-
-/* One number for each element, given one for each class. */
-static mlc_value *per_class(mlc_quant *q, const mlc_form *f, const int64_t *of_class) {
-    int64_t n = mlc_q_elements(f->x), *all = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
-    for (int64_t i = 0; i < n; i++)
-        all[i] = of_class[class_of(f, i)];
-    return mlc_q_per_class(q, all, &f->x->shape);
-}
 
 static mlc_scan *scan_classes(mlc_quant *q, const mlc_form *f) {
     mlc_scan *s = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, mlc_scan);
     for (int c = 0; c < f->n_cls; c++)
         s[c] = (mlc_scan){.chain = f->chain[c], .lo = INT64_MAX, .hi = INT64_MIN};
     for (int64_t i = 0; i < mlc_q_elements(f->x); i++) {
-        mlc_scan *own = &s[class_of(f, i)];
+        mlc_scan *own = &s[mlc_step_class(f, i)];
         own->lo = f->x->lo[i] < own->lo ? f->x->lo[i] : own->lo;
         own->hi = f->x->hi[i] > own->hi ? f->x->hi[i] : own->hi;
     }
@@ -42,7 +30,9 @@ static bool is_identity(const mlc_scan *s) {
 
 /* A copy of the steps that may be changed. */
 static mlc_steps copy_steps(mlc_quant *q, const mlc_steps *s) {
-    mlc_steps r = {.n = s->n, .k = s->k, .below = MLC_NEW_ARRAY(q->arena, s->n + 1, int64_t),
+    mlc_steps r = {.n = s->n,
+                   .k = s->k,
+                   .below = MLC_NEW_ARRAY(q->arena, s->n + 1, int64_t),
                    .at = MLC_NEW_ARRAY(q->arena, s->n + 1, int64_t)};
     if (s->n) {
         memcpy(r.below, s->below, (size_t)s->n * sizeof *r.below);
@@ -53,8 +43,8 @@ static mlc_steps copy_steps(mlc_quant *q, const mlc_steps *s) {
 
 enum { MOST_EXCEPTIONS = 3 };
 
-static bool fit_all(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, int64_t magnitude, int exceptions,
-                    mlc_fit *fit) {
+static bool fit_all(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, int64_t magnitude,
+                    int exceptions, mlc_fit *fit) {
     for (int c = 0; c < n; c++) {
         if (s[c].sign != s[0].sign)
             return false;
@@ -69,8 +59,8 @@ static bool fit_all(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, in
 }
 
 /* One fit for each class, with a common shift. */
-static bool fit_each(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, int64_t magnitude, int exceptions,
-                     mlc_fit *fit) {
+static bool fit_each(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, int64_t magnitude,
+                     int exceptions, mlc_fit *fit) {
     int shift = 0;
     for (int c = 0; c < n; c++) {
         steps[c] = copy_steps(q, &s[c].steps);
@@ -80,8 +70,8 @@ static bool fit_each(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, int n, i
         shift = fit[c].shift > shift ? fit[c].shift : shift;
     }
     for (int c = 0; c < n; c++) { /* more bits of a fit are the same function */
-        int more = shift - fit[c].shift;
-        mlc_int128 m = (mlc_int128)fit[c].multiplier << more, a = (mlc_int128)fit[c].addend << more;
+        mlc_int128 more = (mlc_int128)1 << (shift - fit[c].shift);
+        mlc_int128 m = fit[c].multiplier * more, a = fit[c].addend * more;
         if (m * magnitude + (a < 0 ? -a : a) >= (mlc_int128)1 << MLC_ACCUMULATOR_BITS)
             return false;
         fit[c] = (mlc_fit){(int64_t)m, (int64_t)a, shift};
@@ -106,11 +96,11 @@ static bool fit_classes(mlc_quant *q, const mlc_scan *s, int n, mlc_steps *steps
 /* Places of t where a fit is wrong: by 1 in `under`, by -1 in `over`; INT64_MIN: none. */
 typedef struct exceptions {
     int64_t (*under)[MOST_EXCEPTIONS], (*over)[MOST_EXCEPTIONS]; /* by class */
-    int n_under, n_over; /* the most of any class */
+    int n_under, n_over;                                         /* the most of any class */
 } exceptions;
 
-static bool note(mlc_quant *q, const mlc_scan *s, const mlc_fit *fit, int64_t t, int c, int *n_under, int *n_over,
-                 exceptions *e) {
+static bool note(mlc_quant *q, const mlc_scan *s, const mlc_fit *fit, int64_t t, int c, int *n_under,
+                 int *n_over, exceptions *e) {
     int64_t want, raw = mlc_fit_at(fit, t);
     mlc_step_eval(q, s, &t, 1, &want);
     int64_t limited = raw < s->first ? s->first : raw > s->last ? s->last : raw;
@@ -128,8 +118,8 @@ static bool note(mlc_quant *q, const mlc_scan *s, const mlc_fit *fit, int64_t t,
 }
 
 /* Where steps were moved, the fit may be wrong. */
-static bool find_exceptions(mlc_quant *q, const mlc_scan *s, int n, const mlc_steps *steps, const mlc_fit *fit,
-                            exceptions *e) {
+static bool find_exceptions(mlc_quant *q, const mlc_scan *s, int n, const mlc_steps *steps,
+                            const mlc_fit *fit, exceptions *e) {
     *e = (exceptions){.under = mlc_arena_array(q->arena, (size_t)n + 1, sizeof *e->under),
                       .over = mlc_arena_array(q->arena, (size_t)n + 1, sizeof *e->over)};
     for (int c = 0; c < n; c++) {
@@ -158,7 +148,7 @@ static mlc_value *correct(mlc_quant *q, const mlc_form *f, const mlc_scan *s, ml
         int64_t t = places[c][i];
         x[c] = t != INT64_MIN ? s[c].sign * t : s[c].sign > 0 ? s[c].lo - 1 : 1 - s[c].lo; /* no x is there */
     }
-    return v ? mlc_q_binary(q, op, v, mlc_q_binary(q, "Equal", f->x, per_class(q, f, x))) : NULL;
+    return v ? mlc_q_binary(q, op, v, mlc_q_binary(q, "Equal", f->x, mlc_step_per_class(q, f, x))) : NULL;
 }
 
 /*
@@ -184,13 +174,8 @@ static mlc_value *limit(mlc_quant *q, const mlc_form *f, const mlc_scan *s, cons
         bool out = low ? raw < bound[c] : raw > bound[c];
         one = one && (out ? bound[c] == common : low ? bound[c] >= common : bound[c] <= common);
     }
-    return mlc_q_binary(q, low ? "Max" : "Min", v, one ? mlc_q_scalar(q, common) : per_class(q, f, bound));
-}
-
-static mlc_value *rescale(mlc_quant *q, const mlc_form *f, mlc_value *x, const int64_t *m, const int64_t *a, int shift) {
-    mlc_value *in[3] = {x, per_class(q, f, m), per_class(q, f, a)};
-    mlc_attr attr = {.name = "shift", .kind = MLC_ATTR_INT, .i = shift};
-    return mlc_q_node(q, "Rescale", in, 3, NULL, &attr, 1);
+    return mlc_q_binary(q, low ? "Max" : "Min", v,
+                        one ? mlc_q_scalar(q, common) : mlc_step_per_class(q, f, bound));
 }
 
 static mlc_value *as_fit(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
@@ -199,169 +184,18 @@ static mlc_value *as_fit(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
     exceptions e;
     if (!fit_classes(q, s, f->n_cls, steps, fit) || !find_exceptions(q, s, f->n_cls, steps, fit, &e))
         return NULL;
-    int64_t *m = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *a = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
+    int64_t *m = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
+            *a = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
     for (int c = 0; c < f->n_cls; c++) {
         m[c] = s[c].sign * fit[c].multiplier;
         a[c] = fit[c].addend;
     }
-    mlc_value *v = rescale(q, f, f->x, m, a, fit[0].shift);
+    mlc_value *v = mlc_step_rescale(q, f, f->x, m, a, fit[0].shift);
     for (int i = 0; i < e.n_under; i++)
         v = correct(q, f, s, v, e.under, i, "Add");
     for (int i = 0; i < e.n_over; i++)
         v = correct(q, f, s, v, e.over, i, "Sub");
     return limit(q, f, s, fit, limit(q, f, s, fit, v, true), false);
-}
-
-enum { MOST_ENTRIES = 1 << 16 };
-
-static mlc_value *table(mlc_quant *q, mlc_value *index, const int64_t *entries, int64_t n, int64_t base) {
-    mlc_shape shape = {1, {n}};
-    mlc_value *in[2] = {index, mlc_q_constant(q, entries, &shape)};
-    mlc_attr attr = {.name = "base", .kind = MLC_ATTR_INT, .i = base};
-    return mlc_q_node(q, "Table", in, 2, &index->shape, &attr, 1);
-}
-
-/* Every result of every class, one class behind the other. */
-static mlc_value *as_table(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
-    int64_t total = 0, *sign = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
-            *offset = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
-    for (int c = 0; c < f->n_cls; c++) {
-        sign[c] = s[c].sign;
-        offset[c] = total - s[c].lo;
-        total += s[c].hi - s[c].lo + 1;
-        if (s[c].hi - s[c].lo >= MOST_ENTRIES || total > MOST_ENTRIES)
-            return NULL;
-    }
-    int64_t *entries = MLC_NEW_ARRAY(q->arena, total, int64_t), at = 0;
-    for (int c = 0; c < f->n_cls; c++) {
-        int64_t n = s[c].hi - s[c].lo + 1, *t = MLC_NEW_ARRAY(q->arena, n, int64_t);
-        for (int64_t i = 0; i < n; i++)
-            t[i] = s[c].lo + i;
-        mlc_step_eval(q, &s[c], t, n, entries + at);
-        at += n;
-    }
-    if (f->n_cls == 1 && s[0].sign == 1)
-        return table(q, f->x, entries, total, s[0].lo);
-    return table(q, rescale(q, f, f->x, sign, offset, 0), entries, total, 0);
-}
-
-/* The coarsest cells, of 2^shift each, with at most one place of steps in any; -1: even cells of one x are too many. */
-static int cell_shift(const mlc_scan *s) {
-    int64_t gap = s->hi - s->lo + 1;
-    for (int64_t i = 1; i < s->steps.n; i++) {
-        int64_t d = s->steps.at[i] - s->steps.at[i - 1];
-        if (d > 0 && d < gap)
-            gap = d;
-    }
-    return mlc_q_bits((uint64_t)gap) - 1;
-}
-
-/*
- * In each cell of 2^shift numbers there is one place at most where the result
- * changes: result before it, place, and height of the change from three tables.
- */
-static mlc_value *as_cells(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
-    int shift = 62;
-    for (int c = 0; c < f->n_cls; c++) {
-        if (!s[c].rising)
-            return NULL;
-        int own = cell_shift(&s[c]);
-        shift = own < shift ? own : shift;
-    }
-    int64_t total = 0, *sign = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
-            *start = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
-    for (int c = 0; c < f->n_cls; c++) {
-        int64_t cells = ((s[c].hi - s[c].lo) >> shift) + 1;
-        if (cells > MOST_ENTRIES || total + cells > MOST_ENTRIES || s[c].lo < -((int64_t)1 << 60))
-            return NULL;
-        sign[c] = s[c].sign;
-        start[c] = total * ((int64_t)1 << shift) - s[c].lo;
-        total += cells;
-    }
-    int64_t *before = MLC_NEW_ARRAY(q->arena, total, int64_t), *place = MLC_NEW_ARRAY(q->arena, total, int64_t),
-            *height = MLC_NEW_ARRAY(q->arena, total, int64_t), at = 0;
-    bool single = true;
-    for (int c = 0; c < f->n_cls; c++) {
-        int64_t k = s[c].first, j = 0;
-        for (int64_t lo = s[c].lo; lo <= s[c].hi; lo += (int64_t)1 << shift, at++) {
-            int64_t end = lo + ((int64_t)1 << shift);
-            for (; j < s[c].steps.n && s[c].steps.at[j] <= lo; j++)
-                k = s[c].steps.k[j];
-            before[at] = k;
-            place[at] = end + start[c];
-            for (; j < s[c].steps.n && s[c].steps.at[j] < end; j++) {
-                place[at] = s[c].steps.at[j] + start[c];
-                k = s[c].steps.k[j];
-            }
-            height[at] = k - before[at];
-            single = single && height[at] <= 1;
-        }
-    }
-    for (int64_t i = 0; i < total && single; i++)
-        before[i]++; /* and 1 less before the place */
-    mlc_value *t = rescale(q, f, f->x, sign, start, 0);
-    mlc_value *in[3] = {t, mlc_q_scalar(q, 1), mlc_q_scalar(q, 0)};
-    mlc_attr attr = {.name = "shift", .kind = MLC_ATTR_INT, .i = shift};
-    mlc_value *cell = mlc_q_node(q, "Rescale", in, 3, NULL, &attr, 1);
-    if (!cell)
-        return NULL;
-    mlc_value *less = mlc_q_binary(q, "Less", t, table(q, cell, place, total, 0));
-    if (single)
-        return mlc_q_binary(q, "Sub", table(q, cell, before, total, 0), less);
-    for (int64_t i = 0; i < total; i++)
-        before[i] += height[i];
-    return mlc_q_binary(q, "Sub", table(q, cell, before, total, 0),
-                        mlc_q_binary(q, "Mul", table(q, cell, height, total, 0), less));
-}
-
-/*
- * Tables need not cover what lies before the first step and behind the last: f and
- * s with x limited to what is between, where that is much less.
- */
-static void limit_to_steps(mlc_quant *q, mlc_form *f, mlc_scan *s) {
-    int64_t *least = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *most = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
-            before = 0, after = 0;
-    bool below = false, above = false;
-    for (int c = 0; c < f->n_cls; c++) {
-        if (!s[c].rising)
-            return;
-        int64_t n = s[c].steps.n, lo = n ? s[c].steps.below[0] : s[c].lo, hi = n ? s[c].steps.at[n - 1] : s[c].lo;
-        before += s[c].hi - s[c].lo + 1;
-        after += hi - lo + 1;
-        below = below || (s[c].sign > 0 ? lo > s[c].lo : hi < s[c].hi);
-        above = above || (s[c].sign > 0 ? hi < s[c].hi : lo > s[c].lo);
-        least[c] = s[c].sign > 0 ? lo : -hi;
-        most[c] = s[c].sign > 0 ? hi : -lo;
-    }
-    if (before < 2 * after)
-        return;
-    mlc_value *x = f->x;
-    if (below)
-        x = mlc_q_binary(q, "Max", x, per_class(q, f, least));
-    if (above && x)
-        x = mlc_q_binary(q, "Min", x, per_class(q, f, most));
-    if (!x)
-        return;
-    f->x = x;
-    for (int c = 0; c < f->n_cls; c++) {
-        s[c].lo = s[c].sign > 0 ? least[c] : -most[c];
-        s[c].hi = s[c].sign > 0 ? most[c] : -least[c];
-    }
-}
-
-static mlc_value *as_any_table(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
-    mlc_form form = *f;
-    mlc_scan *scans = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, mlc_scan);
-    memcpy(scans, s, (size_t)f->n_cls * sizeof *s);
-    limit_to_steps(q, &form, scans);
-    int64_t total = 0;
-    for (int c = 0; c < f->n_cls; c++)
-        total += scans[c].hi - scans[c].lo < MOST_ENTRIES ? scans[c].hi - scans[c].lo + 1 : MOST_ENTRIES;
-    enum { PLAIN = 4096 };
-    mlc_value *v = total <= PLAIN ? as_table(q, &form, scans) : NULL;
-    if (!v)
-        v = as_cells(q, &form, scans);
-    return v ? v : as_table(q, &form, scans);
 }
 
 static mlc_value *as_constant(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
@@ -370,7 +204,7 @@ static mlc_value *as_constant(mlc_quant *q, const mlc_form *f, const mlc_scan *s
         if (!s[c].rising || s[c].first != s[c].last)
             return NULL;
     for (int64_t i = 0; i < n; i++)
-        x[i] = s[class_of(f, i)].first;
+        x[i] = s[mlc_step_class(f, i)].first;
     return mlc_q_constant(q, x, &f->x->shape);
 }
 
@@ -392,81 +226,14 @@ static void carry_error(mlc_quant *q, const mlc_form *f, const mlc_scan *s, mlc_
         return;
     double *most = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, double), *err = NULL;
     for (int64_t i = 0; i < mlc_q_elements(f->x); i++)
-        most[class_of(f, i)] = fmax(most[class_of(f, i)], f->x->err[i] / f->x->scale);
+        most[mlc_step_class(f, i)] = fmax(most[mlc_step_class(f, i)], f->x->err[i] / f->x->scale);
     for (int c = 0; c < f->n_cls; c++)
         if (most[c] > 0)
             most[c] = steps_within(&s[c], most[c]);
     err = MLC_NEW_ARRAY(q->arena, mlc_q_elements(v) + 1, double);
     for (int64_t i = 0; i < mlc_q_elements(v); i++)
-        err[i] = most[class_of(f, i)];
+        err[i] = most[mlc_step_class(f, i)];
     v->err = err;
-}
-
-/*
- * Division by 2^shift that rounds ties to even results has steps of two lengths,
- * 2^shift - 1 and 2^shift + 1, in turn. With u = t + offset it is
- *
- *     (u + half - 1 + ((u >> shift & 1) ^ odd)) >> shift.
- */
-typedef struct halving {
-    int64_t offset;
-    int shift, odd;
-} halving;
-
-static int64_t halving_at(const halving *h, int64_t t) {
-    int64_t u = t + h->offset, half = (int64_t)1 << (h->shift - 1);
-    return (u + half - 1 + ((u >> h->shift & 1) ^ h->odd)) >> h->shift;
-}
-
-static bool halves(const mlc_scan *s, halving *h) {
-    const mlc_steps *steps = &s->steps;
-    if (!s->rising || steps->n < 3)
-        return false;
-    int64_t two = steps->at[2] - steps->at[0]; /* two steps: 2 << shift */
-    if (two < 4 || two > (int64_t)1 << 40 || (two & (two - 1)))
-        return false;
-    h->shift = mlc_q_bits((uint64_t)two) - 2;
-    for (h->odd = 0; h->odd < 2; h->odd++) {
-        /* Result k begins at u = k*2^shift - half, or one later where that tie goes down. */
-        int64_t half = (int64_t)1 << (h->shift - 1), k = steps->k[0];
-        h->offset = k * 2 * half - half + (((k - 1) & 1) == h->odd) - steps->at[0];
-        bool ok = true;
-        for (int64_t i = 0; i < steps->n && ok; i++)
-            ok = halving_at(h, steps->at[i]) >= steps->k[i] && halving_at(h, steps->below[i]) < steps->k[i];
-        if (ok)
-            return true;
-    }
-    return false;
-}
-
-static mlc_value *as_halving(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
-    halving *h = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, halving);
-    int64_t *sign = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *offset = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t),
-            *low = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t), *high = MLC_NEW_ARRAY(q->arena, f->n_cls + 1, int64_t);
-    bool below = false, above = false;
-    for (int c = 0; c < f->n_cls; c++) {
-        if (!halves(&s[c], &h[c]) || h[c].shift != h[0].shift || h[c].odd != h[0].odd)
-            return NULL;
-        sign[c] = s[c].sign;
-        offset[c] = h[c].offset;
-        low[c] = s[c].first;
-        high[c] = s[c].last;
-        below = below || halving_at(&h[c], s[c].lo) < low[c];
-        above = above || halving_at(&h[c], s[c].hi) > high[c];
-    }
-    int64_t half = (int64_t)1 << (h[0].shift - 1);
-    mlc_value *u = rescale(q, f, f->x, sign, offset, 0);
-    mlc_value *whole[3] = {u, mlc_q_scalar(q, 1), mlc_q_scalar(q, 0)};
-    mlc_attr shift = {.name = "shift", .kind = MLC_ATTR_INT, .i = h[0].shift};
-    mlc_value *bit = mlc_q_node(q, "Rescale", whole, 3, NULL, &shift, 1);
-    bit = bit ? mlc_q_binary(q, "BitAnd", bit, mlc_q_scalar(q, 1)) : NULL;
-    if (bit && h[0].odd)
-        bit = mlc_q_binary(q, "Sub", mlc_q_scalar(q, 1), bit);
-    mlc_value *in[3] = {bit ? mlc_q_binary(q, "Add", u, bit) : NULL, mlc_q_scalar(q, 1), mlc_q_scalar(q, half - 1)};
-    mlc_value *v = mlc_q_node(q, "Rescale", in, 3, NULL, &shift, 1);
-    if (v && below)
-        v = mlc_q_binary(q, "Max", v, per_class(q, f, low));
-    return v && above ? mlc_q_binary(q, "Min", v, per_class(q, f, high)) : v;
 }
 
 /* A table of few entries costs less than a multiplication that needs limits. */
@@ -488,12 +255,12 @@ static mlc_value *build(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
         mlc_step_fit(q->arena, &s[0].steps, 1, s[0].hi > -s[0].lo ? s[0].hi : -s[0].lo, &fit))
         plain = mlc_fit_at(&fit, s[0].lo) >= s[0].first && mlc_fit_at(&fit, s[0].hi) <= s[0].last;
     if (!v && small(f, s) && !plain)
-        v = as_table(q, f, s);
+        v = mlc_step_table(q, f, s);
     if (!v)
         v = as_fit(q, f, s);
     if (!v)
-        v = as_halving(q, f, s);
-    return v ? v : as_any_table(q, f, s);
+        v = mlc_step_halving(q, f, s);
+    return v ? v : mlc_step_any_table(q, f, s);
 }
 
 mlc_value *mlc_q_step(mlc_quant *q, const mlc_form *f) {

@@ -14,7 +14,8 @@ void mlc_step_eval(mlc_quant *q, const mlc_scan *s, const int64_t *t, int64_t n,
         int64_t *x = MLC_NEW_ARRAY(q->arena, count, int64_t);
         for (int64_t i = 0; i < count; i++)
             x[i] = s->sign * t[done + i];
-        memcpy(out + done, mlc_chain_eval(q->arena, s->chain, x, NULL, count)->i, (size_t)count * sizeof *out);
+        memcpy(out + done, mlc_chain_eval(q->arena, s->chain, x, NULL, count)->i,
+               (size_t)count * sizeof *out);
         mlc_arena_restore(q->arena, mark);
     }
 }
@@ -26,7 +27,9 @@ static int64_t value_at(mlc_quant *q, const mlc_scan *s, int64_t t) {
 }
 
 static mlc_steps new_steps(mlc_quant *q, int64_t n) {
-    mlc_steps s = {.n = n, .k = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), .below = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
+    mlc_steps s = {.n = n,
+                   .k = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
+                   .below = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
                    .at = MLC_NEW_ARRAY(q->arena, n + 1, int64_t)};
     return s;
 }
@@ -55,8 +58,8 @@ static void scan_all(mlc_quant *q, mlc_scan *s) {
 }
 
 /* One round for all steps whose place is not settled: probes the middle of (below, at). */
-static bool bisect(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, const int64_t *guess, int64_t *t, int64_t *y,
-                   int64_t *which) {
+static bool bisect(mlc_quant *q, const mlc_scan *s, mlc_steps *steps, const int64_t *guess, int64_t *t,
+                   int64_t *y, int64_t *which) {
     int64_t n = 0;
     for (int64_t i = 0; i < steps->n; i++) {
         int64_t below = steps->below[i], at = steps->at[i];
@@ -94,7 +97,8 @@ static void scan_steps(mlc_quant *q, mlc_scan *s) {
     s->rising = true;
     s->steps = new_steps(q, n);
     int64_t *t = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), *y = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
-            *which = MLC_NEW_ARRAY(q->arena, n + 1, int64_t), *guess = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
+            *which = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
+            *guess = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
     for (int64_t i = 0; i < n; i++) {
         s->steps.k[i] = s->first + 1 + i;
         s->steps.below[i] = s->lo;

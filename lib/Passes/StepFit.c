@@ -63,16 +63,17 @@ typedef struct addends {
 } addends;
 
 static addends addends_of(const problem *p, int64_t m) {
+    const mlc_int128 unit = (mlc_int128)1 << p->shift;
     addends r = {.above = -1, .under = -1};
     for (int64_t i = 0; i < p->above.n; i++) {
-        mlc_int128 a = ((mlc_int128)p->above.p[i].k << p->shift) - (mlc_int128)m * p->above.p[i].x;
+        mlc_int128 a = p->above.p[i].k * unit - (mlc_int128)m * p->above.p[i].x;
         if (r.above < 0 || a > r.lo) {
             r.lo = a;
             r.above = i;
         }
     }
     for (int64_t i = 0; i < p->under.n; i++) {
-        mlc_int128 a = ((mlc_int128)p->under.p[i].k << p->shift) - (mlc_int128)m * p->under.p[i].x - 1;
+        mlc_int128 a = p->under.p[i].k * unit - (mlc_int128)m * p->under.p[i].x - 1;
         if (r.under < 0 || a < r.hi) {
             r.hi = a;
             r.under = i;
@@ -111,7 +112,7 @@ static void slopes(const problem *p, int64_t most, int64_t *lo, int64_t *hi) {
     *hi = most;
     for (int64_t i = 0; i < 2; i++) {
         point a = p->above.p[i ? p->above.n - 1 : 0], u = p->under.p[i ? 0 : p->under.n - 1];
-        mlc_int128 rise = (mlc_int128)(u.k - a.k) << p->shift, run = (mlc_int128)u.x - a.x;
+        mlc_int128 rise = (u.k - a.k) * ((mlc_int128)1 << p->shift), run = (mlc_int128)u.x - a.x;
         if (run > 0 && rise / run < *hi) /* m*run < rise */
             *hi = (int64_t)(rise / run);
         if (run < 0 && rise / run > *lo) /* m > rise/run, both negative */
@@ -134,7 +135,8 @@ static problem problem_of(mlc_arena *arena, const mlc_steps *f, int n) {
 
 static const mlc_int128 limit = (mlc_int128)1 << MLC_ACCUMULATOR_BITS;
 
-/* The smallest shift that has a fit. *closest is the multiplier that came closest at the largest shift, -1: none. */
+/* The smallest shift that has a fit. *closest is the multiplier that came closest at the largest shift, -1:
+ * none. */
 static bool solve(problem *p, int64_t magnitude, mlc_fit *fit, int64_t *closest) {
     int tried = 0;
     *closest = -1;
@@ -194,13 +196,14 @@ bool mlc_step_fit_except(mlc_arena *arena, mlc_steps *f, int n, int64_t magnitud
             return ok;
         }
         /* Of the two points in each other's way, the one whose neighbours leave more room gives way. */
+        const mlc_int128 unit = (mlc_int128)1 << p.shift;
         addends r = addends_of(&p, m);
         point above = p.above.p[r.above], under = p.under.p[r.under];
         int64_t room_above = INT64_MAX, room_under = INT64_MAX;
         for (int c = 0; c < n; c++)
             for (int64_t j = 0; j < f[c].n; j++) {
-                mlc_int128 a = ((mlc_int128)f[c].k[j] << p.shift) - (mlc_int128)m * f[c].at[j],
-                           u = ((mlc_int128)f[c].k[j] << p.shift) - (mlc_int128)m * f[c].below[j] - 1;
+                mlc_int128 a = f[c].k[j] * unit - (mlc_int128)m * f[c].at[j],
+                           u = f[c].k[j] * unit - (mlc_int128)m * f[c].below[j] - 1;
                 if ((f[c].at[j] != above.x || f[c].k[j] != above.k) && r.hi - a < room_above)
                     room_above = r.hi - a < INT64_MIN ? INT64_MIN : (int64_t)(r.hi - a);
                 if ((f[c].below[j] != under.x || f[c].k[j] != under.k) && u - r.lo < room_under)

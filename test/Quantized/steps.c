@@ -66,7 +66,7 @@ static const int64_t *run(setup *s, mlc_value *v, const int64_t *const *inputs) 
 
 static void count(setup *s, const mlc_value *v) {
     bool table = false;
-    MLC_FOR_NODES(s->q.to, node)
+    MLC_FOR_NODES (s->q.to, node)
         table = table || strcmp(node->op->name, "Table") == 0;
     ++*(v->constant ? &constants : table ? &tables : &fits);
 }
@@ -93,21 +93,23 @@ static const mlc_chain *random_chain(setup *s, mlc_dtype t, double y_scale, int6
     int64_t least, most;
     mlc_dtype_range(t, &least, &most);
     double x_scale = sign * y_scale * random_ratio() * (most - least > UINT8_MAX ? 0x1p-5 : 1);
-    const mlc_chain *sum = mlc_chain_linear(&s->q, x_scale, mlc_rng_range(&rng, -300, 300),
-                                            mlc_rng_range(&rng, 0, 1) ? y_scale * (double)mlc_rng_range(&rng, -500, 500) / 8 : 0,
-                                            MLC_FLOAT);
+    const mlc_chain *sum = mlc_chain_linear(
+        &s->q, x_scale, mlc_rng_range(&rng, -300, 300),
+        mlc_rng_range(&rng, 0, 1) ? y_scale * (double)mlc_rng_range(&rng, -500, 500) / 8 : 0, MLC_FLOAT);
     if (mlc_rng_range(&rng, 0, 1))
         return mlc_chain_quantize(&s->q, sum, y_scale, zero, t, MLC_FLOAT);
     return mlc_chain_grid(&s->q, sum, mlc_dtype_round(MLC_FLOAT, 1 / y_scale), zero, t);
 }
 
 static void test_classes(int trial) {
-    static const mlc_dtype types[] = {MLC_INT8, MLC_UINT8, MLC_INT8, MLC_UINT8, MLC_INT16, MLC_UINT16, MLC_INT4};
+    static const mlc_dtype types[] = {MLC_INT8,  MLC_UINT8,  MLC_INT8, MLC_UINT8,
+                                      MLC_INT16, MLC_UINT16, MLC_INT4};
     setup s;
     begin(&s);
     const mlc_dtype t = types[mlc_rng_range(&rng, 0, 6)];
     const int n_cls = (int)mlc_rng_range(&rng, 1, CLASSES), sign = mlc_rng_range(&rng, 0, 7) ? 1 : -1;
-    const int64_t n = mlc_rng_range(&rng, 0, 2) ? mlc_rng_range(&rng, 1, 3000) : mlc_rng_range(&rng, 3000, 60000);
+    const int64_t n =
+        mlc_rng_range(&rng, 0, 2) ? mlc_rng_range(&rng, 1, 3000) : mlc_rng_range(&rng, 3000, 60000);
     int64_t lo[CLASSES], hi[CLASSES], zero = mlc_rng_range(&rng, -5, 120);
     const double y_scale = random_float(-10, 2);
     const mlc_chain *chains[CLASSES];
@@ -133,9 +135,10 @@ static void test_classes(int trial) {
         for (int c = 0; c < n_cls; c++) {
             const int64_t *want = mlc_chain_eval(s.arena, chains[c], x + c * n, NULL, n)->i;
             for (int64_t i = 0; i < n; i++)
-                if (got[c * n + i] != want[i] || got[c * n + i] < v->lo[c * n + i] || got[c * n + i] > v->hi[c * n + i]) {
-                    printf("trial %d, class %d: %lld gives %lld instead of %lld\n", trial, c, (long long)x[c * n + i],
-                           (long long)got[c * n + i], (long long)want[i]);
+                if (got[c * n + i] != want[i] || got[c * n + i] < v->lo[c * n + i] ||
+                    got[c * n + i] > v->hi[c * n + i]) {
+                    printf("trial %d, class %d: %lld gives %lld instead of %lld\n", trial, c,
+                           (long long)x[c * n + i], (long long)got[c * n + i], (long long)want[i]);
                     failures++;
                     break;
                 }
@@ -151,7 +154,8 @@ static void test_pair(int trial) {
     begin(&s);
     const bool sum = mlc_rng_range(&rng, 0, 1);
     const double y_scale = random_float(-8, 0);
-    double a_scale = y_scale * random_ratio() * 8, b_scale = mlc_rng_range(&rng, 0, 3) ? a_scale * random_float(-3, 3) : a_scale;
+    double a_scale = y_scale * random_ratio() * 8,
+           b_scale = mlc_rng_range(&rng, 0, 3) ? a_scale * random_float(-3, 3) : a_scale;
     a_scale = mlc_dtype_round(MLC_FLOAT, a_scale);
     b_scale = mlc_dtype_round(MLC_FLOAT, b_scale);
     if (!sum)
@@ -159,14 +163,24 @@ static void test_pair(int trial) {
     const int64_t za = mlc_rng_range(&rng, -128, 127), zb = mlc_rng_range(&rng, -128, 127);
     mlc_value *in[2] = {mlc_graph_value(s.q.from, NULL), mlc_graph_value(s.q.from, NULL)},
               *out = mlc_graph_value(s.q.from, NULL);
-    const mlc_node *node = mlc_graph_insert(s.q.from, NULL, mlc_op_find("", sum ? "Add" : "Mul", 13), NULL, in, 2, &out, 1);
-    const mlc_chain *a = mlc_chain_linear(&s.q, a_scale, za, 0, MLC_FLOAT), *b = mlc_chain_linear(&s.q, b_scale, zb, 0, MLC_FLOAT);
+    const mlc_node *node =
+        mlc_graph_insert(s.q.from, NULL, mlc_op_find("", sum ? "Add" : "Mul", 13), NULL, in, 2, &out, 1);
+    const mlc_chain *a = mlc_chain_linear(&s.q, a_scale, za, 0, MLC_FLOAT),
+                    *b = mlc_chain_linear(&s.q, b_scale, zb, 0, MLC_FLOAT);
     const mlc_tensor *none[2] = {NULL, NULL};
-    mlc_chain pair = {.kind = MLC_CHAIN_PAIR, .depth = 2, .dtype = MLC_FLOAT, .node = node, .at = 0, .other_at = 1,
-                      .prev = a, .other = b, .constants = none};
+    mlc_chain pair = {.kind = MLC_CHAIN_PAIR,
+                      .depth = 2,
+                      .dtype = MLC_FLOAT,
+                      .node = node,
+                      .at = 0,
+                      .other_at = 1,
+                      .prev = a,
+                      .other = b,
+                      .constants = none};
     pair.pair = sum ? (mlc_pair){MLC_PAIR_SUM, a_scale, b_scale, za, zb}
                     : (mlc_pair){MLC_PAIR_PRODUCT, a_scale * b_scale, 0, za, zb};
-    const mlc_chain *chain = mlc_chain_quantize(&s.q, &pair, y_scale, mlc_rng_range(&rng, -128, 127), MLC_INT8, MLC_FLOAT);
+    const mlc_chain *chain =
+        mlc_chain_quantize(&s.q, &pair, y_scale, mlc_rng_range(&rng, -128, 127), MLC_INT8, MLC_FLOAT);
     const int64_t lo = -128, hi = 127;
     int64_t *x = MLC_NEW_ARRAY(s.arena, N * N, int64_t), *y = MLC_NEW_ARRAY(s.arena, N * N, int64_t);
     for (int i = 0; i < N * N; i++) {
@@ -181,11 +195,12 @@ static void test_pair(int trial) {
         failures++;
     } else {
         count(&s, v);
-        const int64_t *got = run(&s, v, (const int64_t *const[]){x, y}), *want = mlc_chain_eval(s.arena, chain, x, y, N * N)->i;
+        const int64_t *got = run(&s, v, (const int64_t *const[]){x, y}),
+                      *want = mlc_chain_eval(s.arena, chain, x, y, N * N)->i;
         for (int i = 0; i < N * N; i++)
             if (got[i] != want[i]) {
-                printf("trial %d: %lld and %lld give %lld instead of %lld\n", trial, (long long)x[i], (long long)y[i],
-                       (long long)got[i], (long long)want[i]);
+                printf("trial %d: %lld and %lld give %lld instead of %lld\n", trial, (long long)x[i],
+                       (long long)y[i], (long long)got[i], (long long)want[i]);
                 failures++;
                 break;
             }
