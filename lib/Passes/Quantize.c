@@ -37,7 +37,8 @@ static void *cannot(mlc_diag *diag, const mlc_node *node) {
 }
 
 static double seen_magnitude(const mlc_quant *q, const mlc_value *v) {
-    if (!q->seen_lo || !(q->seen_lo[v->id] <= q->seen_hi[v->id])) return NAN;
+    if (!q->seen_lo || !(q->seen_lo[v->id] <= q->seen_hi[v->id]))
+        return NAN;
     return fmax(fabs(q->seen_lo[v->id]), fabs(q->seen_hi[v->id]));
 }
 
@@ -57,16 +58,19 @@ static void on_grid(mlc_quant *q, mlc_value *v, const mlc_input_grid *grid) {
     v->zero = grid->zero;
     set_interval(q, v, grid->lo, grid->hi);
     int exponent;
-    double *err = mlc_q_err_array(q, v), most = fmax((double)(grid->hi - grid->zero), (double)(grid->zero - grid->lo));
+    double *err = mlc_q_err_array(q, v),
+           most = fmax((double)(grid->hi - grid->zero), (double)(grid->zero - grid->lo));
     /* Division by a scale that is no power of two is itself rounded to float. */
     double division = frexp(v->scale, &exponent) == 0.5 ? 0 : ldexp(most, -24);
-    for (int64_t i = 0; i < mlc_q_elements(v); i++) err[i] = (0.5 + division) * v->scale;
+    for (int64_t i = 0; i < mlc_q_elements(v); i++)
+        err[i] = (0.5 + division) * v->scale;
 }
 
 /* Builders know no zero points: q - zero. */
 static mlc_value *centered(mlc_quant *q, mlc_value *v) {
     mlc_value *r = mlc_q_binary(q, "Sub", v, mlc_q_scalar(q, v->zero));
-    if (!r) return NULL;
+    if (!r)
+        return NULL;
     r->scale = v->scale;
     r->err = v->err;
     return r;
@@ -78,7 +82,8 @@ static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const
     if (format) {
         mlc_input_grid grid;
         bool given;
-        if (!mlc_input_format(q->from, format, from, &grid, &given)) return false;
+        if (!mlc_input_format(q->from, format, from, &grid, &given))
+            return false;
         if (given) {
             on_grid(q, v, &grid);
             return true;
@@ -88,8 +93,10 @@ static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const
         frexp(seen * INPUT_MARGIN, &integer);
         fraction = MLC_WORK_BITS - integer;
         /* Features of very different sizes share the format: the small ones keep their digits. */
-        if (fraction < MLC_WORK_FRACTION) fraction = MLC_WORK_FRACTION;
-        if (fraction > MLC_WIDE_BITS - integer) fraction = MLC_WIDE_BITS - integer;
+        if (fraction < MLC_WORK_FRACTION)
+            fraction = MLC_WORK_FRACTION;
+        if (fraction > MLC_WIDE_BITS - integer)
+            fraction = MLC_WIDE_BITS - integer;
     }
     int64_t limit = (int64_t)1 << (integer + fraction);
     on_grid(q, v, &(mlc_input_grid){.scale = ldexp(1, -fraction), .lo = -limit, .hi = limit - 1});
@@ -113,7 +120,8 @@ static void integer_input(mlc_quant *q, const mlc_value *from, mlc_value *v) {
 static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const char *format) {
     int64_t first = 0;
     q->quantizes = mlc_quantizes(q->from);
-    if (!format) format = mlc_graph_property(q->from, "mlc.input_format");
+    if (!format)
+        format = mlc_graph_property(q->from, "mlc.input_format");
     for (int k = 0; k < q->from->n_inputs; k++) {
         const mlc_value *from = q->from->inputs[k];
         mlc_value *v = mlc_graph_value(q->to, from->name);
@@ -124,8 +132,8 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
         v->shaped = true;
         v->dynamic_batch = from->dynamic_batch;
         if (!mlc_dtype_is_float(from->dtype) && !mlc_dtype_is_integer(from->dtype))
-            return mlc_error(q->diag, "input '%s' has type %s; inputs must be numbers", mlc_escape(from->name),
-                             mlc_dtype_name(from->dtype));
+            return mlc_error(q->diag, "input '%s' has type %s; inputs must be numbers",
+                             mlc_escape(from->name), mlc_dtype_name(from->dtype));
         if (binding) {
             set_interval(q, v, 0, 0);
             for (int64_t i = 0; i < mlc_q_elements(v); i++) {
@@ -138,7 +146,8 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
             v->zero = grid.zero;
             set_interval(q, v, grid.lo, grid.hi);
         } else if (mlc_dtype_is_float(from->dtype)) {
-            if (!float_input(q, from, v, format)) return false;
+            if (!float_input(q, from, v, format))
+                return false;
         } else {
             integer_input(q, from, v);
         }
@@ -148,9 +157,12 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
             form->quantized = v->zero != 0 || !v->err;
             mlc_form_set(q, from, form);
         }
-        if (v->zero == 0) q->map[from->id] = v;
-        else if (!q->quantizes) q->map[from->id] = centered(q, v); /* else its form says what it stands for */
-        if (q->seen) mlc_q_set_seen(q, q->map[from->id] ? q->map[from->id] : v, q->seen[from->id]);
+        if (v->zero == 0)
+            q->map[from->id] = v;
+        else if (!q->quantizes)
+            q->map[from->id] = centered(q, v); /* else its form says what it stands for */
+        if (q->seen)
+            mlc_q_set_seen(q, q->map[from->id] ? q->map[from->id] : v, q->seen[from->id]);
     }
     return true;
 }
@@ -158,7 +170,8 @@ static bool make_inputs(mlc_quant *q, const mlc_feature_binding *binding, const 
 /* Where `integer`, which stands for v, saturates; INFINITY: nowhere. */
 static double saturation(const mlc_quant *q, const mlc_value *v, const mlc_value *integer) {
     double seen = seen_magnitude(q, v);
-    if (integer->constant || !mlc_dtype_is_float(v->dtype) || !isfinite(seen)) return INFINITY;
+    if (integer->constant || !mlc_dtype_is_float(v->dtype) || !isfinite(seen))
+        return INFINITY;
     double limit = fmax(seen, 1e-6) * SATURATION_MARGIN;
     return (double)mlc_q_magnitude(integer) * integer->scale < limit * SATURATION_GAIN ? INFINITY : limit;
 }
@@ -179,18 +192,22 @@ mlc_value *mlc_q_settle_seen(mlc_quant *q, const mlc_value *of, mlc_value *v) {
 static const struct known_range {
     const char *op;
     double lo, hi;
-} known_ranges[] = {{"Sigmoid", 0, 1}, {"HardSigmoid", 0, 1}, {"Softmax", 0, 1}, {"Tanh", -1, 1},
-                    {"Softsign", -1, 1}, {"Erf", -1, 1},      {"Sin", -1, 1},    {"Cos", -1, 1}};
+} known_ranges[] = {{"Sigmoid", 0, 1},   {"HardSigmoid", 0, 1}, {"Softmax", 0, 1}, {"Tanh", -1, 1},
+                    {"Softsign", -1, 1}, {"Erf", -1, 1},        {"Sin", -1, 1},    {"Cos", -1, 1}};
 
 /* Where the inputs' errors say nothing any more, the range still does. */
 static void cap_errors(mlc_quant *q, const mlc_node *node) {
     for (size_t k = 0; k < sizeof known_ranges / sizeof known_ranges[0]; k++) {
         const struct known_range *r = &known_ranges[k];
-        mlc_value *v = node->op->domain[0] || strcmp(node->op->name, r->op) != 0 ? NULL : q->map[node->out[0]->id];
-        if (!v || !v->err || v->constant) continue;
-        double *err = MLC_NEW_ARRAY(q->arena, mlc_q_elements(v) + 1, double); /* others may share the old ones */
+        mlc_value *v =
+            node->op->domain[0] || strcmp(node->op->name, r->op) != 0 ? NULL : q->map[node->out[0]->id];
+        if (!v || !v->err || v->constant)
+            continue;
+        double *err =
+            MLC_NEW_ARRAY(q->arena, mlc_q_elements(v) + 1, double); /* others may share the old ones */
         for (int64_t i = 0; i < mlc_q_elements(v); i++) {
-            double widest = fmax((double)v->hi[i] * v->scale, r->hi) - fmin((double)v->lo[i] * v->scale, r->lo);
+            double widest =
+                fmax((double)v->hi[i] * v->scale, r->hi) - fmin((double)v->lo[i] * v->scale, r->lo);
             err[i] = fmin(v->err[i], widest);
         }
         v->err = err;
@@ -199,24 +216,30 @@ static void cap_errors(mlc_quant *q, const mlc_node *node) {
 
 bool mlc_q_rewrite(mlc_quant *q, const mlc_node *node) {
     q->dot_bits = mlc_q_bits_of(q, node);
-    if (!node->op->quantize || !node->op->quantize(q, node)) return false;
+    if (!node->op->quantize || !node->op->quantize(q, node))
+        return false;
     cap_errors(q, node);
     for (int k = 0; k < node->n_out; k++)
-        if (node->out[k] && !saturate(q, node->out[k])) return false;
+        if (node->out[k] && !saturate(q, node->out[k]))
+            return false;
     return true;
 }
 
 static bool rewrite_nodes(mlc_quant *q) {
     int errors = q->diag->errors;
-    MLC_FOR_NODES(q->from, node) {
+    MLC_FOR_NODES (q->from, node) {
         bool known = true;
         for (int k = 0; k < node->n_in; k++)
-            if (node->in[k] && !node->in[k]->constant && !q->map[node->in[k]->id] && !q->form[node->in[k]->id])
+            if (node->in[k] && !node->in[k]->constant && !q->map[node->in[k]->id] &&
+                !q->form[node->in[k]->id])
                 known = false;
-        if (!known) continue; /* behind a reported error */
+        if (!known)
+            continue; /* behind a reported error */
         q->node = node;
-        if (q->quantizes && mlc_form_node(q, node)) continue;
-        if (!mlc_q_rewrite(q, node) && q->diag->errors == errors) cannot(q->diag, node);
+        if (q->quantizes && mlc_form_node(q, node))
+            continue;
+        if (!mlc_q_rewrite(q, node) && q->diag->errors == errors)
+            cannot(q->diag, node);
     }
     q->node = NULL;
     return q->diag->errors == errors;
@@ -225,8 +248,10 @@ static bool rewrite_nodes(mlc_quant *q) {
 /* A made-up name gives way. */
 static void take_name(mlc_quant *q, mlc_value *v, const char *name) {
     mlc_value *other = mlc_graph_find(q->to, name);
-    if (other == v || (other && !other->producer && !other->constant)) return; /* an input keeps its name */
-    if (other) mlc_graph_rename(q->to, other, mlc_arena_printf(q->arena, "%s.inner.%d", name, other->id));
+    if (other == v || (other && !other->producer && !other->constant))
+        return; /* an input keeps its name */
+    if (other)
+        mlc_graph_rename(q->to, other, mlc_arena_printf(q->arena, "%s.inner.%d", name, other->id));
     mlc_graph_rename(q->to, v, name);
 }
 
@@ -238,12 +263,15 @@ static bool make_outputs(mlc_quant *q) {
         if (!integer)
             return mlc_error(q->diag, "output '%s' is not computed", mlc_escape(v->name));
         bool taken = !integer->producer;
-        for (int i = 0; i < q->to->n_outputs; i++) taken = taken || q->to->outputs[i] == integer;
+        for (int i = 0; i < q->to->n_outputs; i++)
+            taken = taken || q->to->outputs[i] == integer;
         if (taken) {
             int64_t n = mlc_q_elements(integer), *index = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
-            for (int64_t i = 0; i < n; i++) index[i] = i;
+            for (int64_t i = 0; i < n; i++)
+                index[i] = i;
             mlc_value *in[2] = {integer, mlc_q_constant(q, index, &v->shape)};
-            mlc_graph_insert(q->to, NULL, mlc_iop("Gather"), NULL, in, 2, (mlc_value *[]){mlc_graph_value(q->to, NULL)}, 1);
+            mlc_graph_insert(q->to, NULL, mlc_iop("Gather"), NULL, in, 2,
+                             (mlc_value *[]){mlc_graph_value(q->to, NULL)}, 1);
             mlc_node *copy = q->to->last;
             mlc_value *out = copy->out[0];
             out->dtype = MLC_INT64;
@@ -264,7 +292,8 @@ static bool make_outputs(mlc_quant *q) {
 }
 
 /* One attempt with the given precision of every dot product. NULL after reporting. */
-mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, const mlc_dot *dots, int n_dots) {
+mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, const mlc_dot *dots,
+                         int n_dots) {
     mlc_quant q = *prepared;
     mlc_graph *g = q.from;
     q.dots = dots;
@@ -278,11 +307,16 @@ mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, c
     memcpy(q.to->sha256, g->sha256, sizeof g->sha256);
     q.map = MLC_NEW_ARRAY(g->arena, g->n_values + 1, mlc_value *);
     q.form = MLC_NEW_ARRAY(g->arena, g->n_values + 1, const mlc_form *);
-    if (!make_inputs(&q, context->binding, context->options->input_format) || !rewrite_nodes(&q) || !make_outputs(&q))
+    if (!make_inputs(&q, context->binding, context->options->input_format) || !rewrite_nodes(&q) ||
+        !make_outputs(&q))
         return NULL;
     mlc_graph_sweep(q.to);
-    context->origin = (mlc_origin){.graph = g, .integer = q.map, .saturation = q.saturation,
-                                   .n_saturations = q.n_saturations, .dots = dots, .n_dots = n_dots};
+    context->origin = (mlc_origin){.graph = g,
+                                   .integer = q.map,
+                                   .saturation = q.saturation,
+                                   .n_saturations = q.n_saturations,
+                                   .dots = dots,
+                                   .n_dots = n_dots};
     return q.to;
 }
 
@@ -293,14 +327,16 @@ enum { MAX_MACS = 32 << 20 };
 static bool check_size(mlc_graph *g) {
     double total = 0, most = 0;
     const mlc_node *largest = NULL;
-    MLC_FOR_NODES(g, node) {
-        bool conv = strcmp(node->op->name, "Conv") == 0, dense = strcmp(node->op->name, "Gemm") == 0 ||
-                                                                   strcmp(node->op->name, "MatMul") == 0;
-        if (!conv && !dense) continue;
+    MLC_FOR_NODES (g, node) {
+        bool conv = strcmp(node->op->name, "Conv") == 0,
+             dense = strcmp(node->op->name, "Gemm") == 0 || strcmp(node->op->name, "MatMul") == 0;
+        if (!conv && !dense)
+            continue;
         const mlc_shape *w = &node->in[1]->shape, *x = &node->in[0]->shape;
         bool transposed = strcmp(node->op->name, "Gemm") == 0 && mlc_attr_int(node, "transA", 0);
-        double inner = conv ? (double)mlc_shape_elements(w) / (double)(w->dim[0] ? w->dim[0] : 1)
-                       : x->rank ? (double)x->dim[transposed ? 0 : x->rank - 1] : 1;
+        double inner = conv      ? (double)mlc_shape_elements(w) / (double)(w->dim[0] ? w->dim[0] : 1)
+                       : x->rank ? (double)x->dim[transposed ? 0 : x->rank - 1]
+                                 : 1;
         double macs = inner * (double)mlc_shape_elements(&node->out[0]->shape);
         total += macs;
         if (macs > most) {
@@ -308,16 +344,21 @@ static bool check_size(mlc_graph *g) {
             largest = node;
         }
     }
-    if (total <= MAX_MACS) return true;
-    mlc_error_at(g->diag, largest, "the model takes %.0f million multiplications, the limit is %d million; "
-                 "%.0f million of them are here", total / 1e6, MAX_MACS / 1000000, most / 1e6);
+    if (total <= MAX_MACS)
+        return true;
+    mlc_error_at(g->diag, largest,
+                 "the model takes %.0f million multiplications, the limit is %d million; "
+                 "%.0f million of them are here",
+                 total / 1e6, MAX_MACS / 1000000, most / 1e6);
     return mlc_note(g->diag, "use a smaller model: one that takes 10 ms a packet cannot filter");
 }
 
 mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
-    if (!check_size(g)) return NULL;
+    if (!check_size(g))
+        return NULL;
     mlc_quant q = {.from = g, .arena = g->arena, .diag = g->diag, .dot_bits = 32};
-    if (context->calibration) mlc_q_observe(&q, context->calibration);
+    if (context->calibration)
+        mlc_q_observe(&q, context->calibration);
     const char *precision = context->options->precision;
     if (q.seen && precision && strcmp(precision, "32") != 0) {
         mlc_q_choose_ends(&q, context->calibration);
@@ -325,6 +366,7 @@ mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
     }
     mlc_dot *dots;
     int n_dots;
-    if (!mlc_q_choose_precision(&q, context, &dots, &n_dots)) return NULL;
+    if (!mlc_q_choose_precision(&q, context, &dots, &n_dots))
+        return NULL;
     return mlc_q_attempt(&q, context, dots, n_dots);
 }

@@ -23,7 +23,8 @@ static double magnitude(const mlc_value *x, int64_t i) {
 static double gain(const mlc_value *x, const taps *t) {
     double g = 0;
     for (int64_t k = 0; k < t->n; k++)
-        if (tap(t, k) >= 0) g += fabs(t->w[k]) * magnitude(x, tap(t, k));
+        if (tap(t, k) >= 0)
+            g += fabs(t->w[k]) * magnitude(x, tap(t, k));
     return g;
 }
 
@@ -32,7 +33,8 @@ static double dot_error(const mlc_value *x, const taps *t, double weight_scale) 
     double e = 0;
     for (int64_t k = 0; k < t->n; k++) {
         int64_t i = tap(t, k);
-        if (i < 0) continue;
+        if (i < 0)
+            continue;
         double rounded = rint(t->w[k] / weight_scale) * weight_scale;
         e += fabs(rounded - t->w[k]) * magnitude(x, i) * x->scale + fabs(t->w[k]) * mlc_q_err(x, i);
     }
@@ -46,7 +48,8 @@ typedef struct scales {
 static bool finite_weights(mlc_quant *q, const double *w, int64_t n, double *max) {
     *max = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(w[i])) return mlc_error_at(q->diag, q->node, "weight %lld is not a finite number", (long long)i);
+        if (!isfinite(w[i]))
+            return mlc_error_at(q->diag, q->node, "weight %lld is not a finite number", (long long)i);
         *max = fmax(*max, fabs(w[i]));
     }
     return true;
@@ -63,14 +66,17 @@ static int weight_fraction(double worst, double max_weight, double max_input, in
         frexp(max_weight, &exponent);
         f = MLC_WEIGHT_BITS - exponent;
     }
-    if (f > 60) f = 60;
-    while (f > -60 && ldexp(worst, f) + 0.5 * (double)n_taps * max_input + 1 > 0x1p62) f--;
+    if (f > 60)
+        f = 60;
+    while (f > -60 && ldexp(worst, f) + 0.5 * (double)n_taps * max_input + 1 > 0x1p62)
+        f--;
     return f;
 }
 
 static int64_t *rounded(mlc_quant *q, const double *w, int64_t n, double scale) {
     int64_t *r = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
-    for (int64_t i = 0; i < n; i++) r[i] = (int64_t)rint(w[i] / scale);
+    for (int64_t i = 0; i < n; i++)
+        r[i] = (int64_t)rint(w[i] / scale);
     return r;
 }
 
@@ -81,20 +87,23 @@ static double max_magnitude(const mlc_value *x) {
 enum { LEAST_WEIGHT_BITS = 16 };
 
 /* Chooses the scales; gives bits of the input to the weights when these would be left with too few. */
-static bool choose(mlc_quant *q, mlc_value **x, const taps *all, int64_t n, const double *bias, int64_t per_bias,
-                   double max_weight, scales *s) {
+static bool choose(mlc_quant *q, mlc_value **x, const taps *all, int64_t n, const double *bias,
+                   int64_t per_bias, double max_weight, scales *s) {
     for (int attempt = 0; attempt < 2; attempt++) {
         double worst = 0;
         for (int64_t o = 0; o < n; o++) {
             double g = gain(*x, &all[o]) + (bias ? fabs(bias[o / per_bias]) / (*x)->scale : 0);
-            if (g > worst) worst = g;
+            if (g > worst)
+                worst = g;
         }
         int f = weight_fraction(worst, max_weight, max_magnitude(*x), n ? all[0].n : 0), exponent = 0;
-        if (max_weight > 0) frexp(max_weight, &exponent);
+        if (max_weight > 0)
+            frexp(max_weight, &exponent);
         int missing = LEAST_WEIGHT_BITS - (f + exponent);
         if (missing > 0 && attempt == 0 && max_weight > 0) {
             *x = mlc_q_narrow(q, *x, mlc_q_bits((uint64_t)mlc_q_magnitude(*x)) - missing);
-            if (!*x) return false;
+            if (!*x)
+                return false;
             continue;
         }
         s->weight = ldexp(1, -f);
@@ -106,12 +115,14 @@ static bool choose(mlc_quant *q, mlc_value **x, const taps *all, int64_t n, cons
 
 static mlc_value *finish(mlc_quant *q, mlc_value *r, mlc_value *x, const taps *all, const double *bias,
                          int64_t per_bias, const scales *s) {
-    if (!r) return NULL;
+    if (!r)
+        return NULL;
     r->scale = s->result;
     double *err = mlc_q_err_array(q, r);
     for (int64_t o = 0; o < mlc_q_elements(r); o++) {
         err[o] = dot_error(x, &all[o], s->weight);
-        if (bias) err[o] += fabs(rint(bias[o / per_bias] / s->result) * s->result - bias[o / per_bias]);
+        if (bias)
+            err[o] += fabs(rint(bias[o / per_bias] / s->result) * s->result - bias[o / per_bias]);
     }
     return mlc_q_settle(q, r);
 }
@@ -127,34 +138,44 @@ static mlc_value *balanced(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int
     int64_t *shift = MLC_NEW_ARRAY(q->arena, K + 1, int64_t), most = 0;
     for (int64_t k = 0; k < K; k++) {
         double column = 0;
-        for (int64_t n = 0; n < N; n++) column = fmax(column, fabs((*w)[n * K + k]));
+        for (int64_t n = 0; n < N; n++)
+            column = fmax(column, fabs((*w)[n * K + k]));
         int s = 0;
-        if (column > 0) frexp(max_weight / column, &s);
+        if (column > 0)
+            frexp(max_weight / column, &s);
         shift[k] = s > BALANCE_BITS ? s - 1 < MOST_BALANCE ? s - 1 : MOST_BALANCE : 0;
-        if (shift[k] > most) most = shift[k];
+        if (shift[k] > most)
+            most = shift[k];
     }
-    if (most == 0) return x;
+    if (most == 0)
+        return x;
     /* Bits that x does not have cannot be shifted out. */
     int spare = MLC_WORK_BITS - mlc_q_bits((uint64_t)mlc_q_magnitude(x));
-    if (spare > most) spare = (int)most;
+    if (spare > most)
+        spare = (int)most;
     x = spare > 0 ? mlc_q_shift_left(q, x, spare) : mlc_q_narrow(q, x, MLC_ACCUMULATOR_BITS - 1);
-    if (!x) return NULL;
+    if (!x)
+        return NULL;
     mlc_shape each = {.rank = 1, .dim = {M * K}};
-    int64_t *half = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t), *all = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t);
+    int64_t *half = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t),
+            *all = MLC_NEW_ARRAY(q->arena, M * K + 1, int64_t);
     for (int64_t i = 0; i < M * K; i++) {
         all[i] = shift[i % K];
         half[i] = all[i] ? (int64_t)1 << (all[i] - 1) : 0;
     }
     double scale = x->scale, *err = MLC_NEW_ARRAY(q->arena, M * K + 1, double);
-    for (int64_t i = 0; i < M * K; i++) err[i] = ldexp(mlc_q_err(x, i), -(int)all[i]) + (all[i] ? 0.5 * scale : 0);
+    for (int64_t i = 0; i < M * K; i++)
+        err[i] = ldexp(mlc_q_err(x, i), -(int)all[i]) + (all[i] ? 0.5 * scale : 0);
     x = mlc_q_reshape(q, x, &each);
     x = x ? mlc_q_binary(q, "Add", x, mlc_q_constant(q, half, &each)) : NULL;
     x = x ? mlc_q_binary(q, "ShiftRight", x, mlc_q_constant(q, all, &each)) : NULL;
-    if (!x) return NULL;
+    if (!x)
+        return NULL;
     x->scale = scale;
     x->err = err;
     double *scaled = MLC_NEW_ARRAY(q->arena, N * K + 1, double);
-    for (int64_t i = 0; i < N * K; i++) scaled[i] = ldexp((*w)[i], (int)shift[i % K]);
+    for (int64_t i = 0; i < N * K; i++)
+        scaled[i] = ldexp((*w)[i], (int)shift[i % K]);
     *w = scaled;
     return x;
 }
@@ -162,23 +183,30 @@ static mlc_value *balanced(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int
 mlc_value *mlc_q_linear(mlc_quant *q, mlc_value *x, int64_t M, int64_t K, int64_t N, const double *w,
                         const double *bias, const mlc_shape *shape) {
     double max_weight;
-    if (!x || !finite_weights(q, w, N * K, &max_weight)) return NULL;
+    if (!x || !finite_weights(q, w, N * K, &max_weight))
+        return NULL;
     if (bias) {
         double ignored;
-        if (!finite_weights(q, bias, N, &ignored)) return NULL;
+        if (!finite_weights(q, bias, N, &ignored))
+            return NULL;
     }
-    if (q->dot_bits < 32) return mlc_q_linear_narrow(q, x, M, K, N, w, bias, shape);
-    if (!(x = balanced(q, x, M, K, N, max_weight, &w))) return NULL;
+    if (q->dot_bits < 32)
+        return mlc_q_linear_narrow(q, x, M, K, N, w, bias, shape);
+    if (!(x = balanced(q, x, M, K, N, max_weight, &w)))
+        return NULL;
     taps *all = MLC_NEW_ARRAY(q->arena, M * N + 1, taps);
     double *row_bias = NULL;
-    if (bias) row_bias = MLC_NEW_ARRAY(q->arena, M * N + 1, double);
+    if (bias)
+        row_bias = MLC_NEW_ARRAY(q->arena, M * N + 1, double);
     for (int64_t m = 0; m < M; m++)
         for (int64_t n = 0; n < N; n++) {
             all[m * N + n] = (taps){.w = w + n * K, .n = K, .x0 = m * K};
-            if (bias) row_bias[m * N + n] = bias[n];
+            if (bias)
+                row_bias[m * N + n] = bias[n];
         }
     scales s;
-    if (!choose(q, &x, all, M * N, row_bias, 1, max_weight, &s)) return NULL;
+    if (!choose(q, &x, all, M * N, row_bias, 1, max_weight, &s))
+        return NULL;
 
     mlc_shape w_shape = {.rank = 2, .dim = {N, K}}, b_shape = {.rank = 1, .dim = {N}};
     double *zeros = MLC_NEW_ARRAY(q->arena, N + 1, double);
@@ -228,7 +256,8 @@ mlc_attr *mlc_q_conv_attrs(mlc_quant *q, const mlc_conv_geometry *c) {
     mlc_attr *attrs = MLC_NEW_ARRAY(q->arena, MLC_CONV_ATTRS, mlc_attr);
     for (int a = 0; a < MLC_CONV_ATTRS; a++) {
         attrs[a] = source[a];
-        if (source[a].kind != MLC_ATTR_INTS) continue;
+        if (source[a].kind != MLC_ATTR_INTS)
+            continue;
         int64_t *copy = MLC_NEW_ARRAY(q->arena, 3, int64_t);
         memcpy(copy, source[a].ints, 3 * sizeof *copy);
         attrs[a].ints = copy;
@@ -240,20 +269,25 @@ mlc_value *mlc_q_conv(mlc_quant *q, mlc_value *x, const mlc_tensor *w, const dou
                       const mlc_conv_geometry *c, const mlc_shape *shape) {
     int64_t n = mlc_shape_elements(&w->shape), out = c->out[0] * c->out[1] * c->out[2];
     double max_weight;
-    if (!x || !finite_weights(q, w->f, n, &max_weight)) return NULL;
+    if (!x || !finite_weights(q, w->f, n, &max_weight))
+        return NULL;
     if (bias) {
         double ignored;
-        if (!finite_weights(q, bias, c->channels_out, &ignored)) return NULL;
+        if (!finite_weights(q, bias, c->channels_out, &ignored))
+            return NULL;
     }
-    if (q->dot_bits < 32) return mlc_q_conv_narrow(q, x, w, bias, c, shape);
+    if (q->dot_bits < 32)
+        return mlc_q_conv_narrow(q, x, w, bias, c, shape);
     taps *all = mlc_q_conv_taps(q, c, w->f);
     scales s;
-    if (!choose(q, &x, all, c->channels_out * out, bias, out, max_weight, &s)) return NULL;
+    if (!choose(q, &x, all, c->channels_out * out, bias, out, max_weight, &s))
+        return NULL;
 
     mlc_shape b_shape = {.rank = 1, .dim = {c->channels_out}};
     double *zeros = MLC_NEW_ARRAY(q->arena, c->channels_out + 1, double);
-    mlc_value *in[3] = {x, mlc_q_constant(q, rounded(q, w->f, n, s.weight), &w->shape),
-                        mlc_q_constant(q, rounded(q, bias ? bias : zeros, c->channels_out, s.result), &b_shape)};
+    mlc_value *in[3] = {
+        x, mlc_q_constant(q, rounded(q, w->f, n, s.weight), &w->shape),
+        mlc_q_constant(q, rounded(q, bias ? bias : zeros, c->channels_out, s.result), &b_shape)};
     mlc_value *r = mlc_q_node(q, "Conv", in, 3, shape, mlc_q_conv_attrs(q, c), MLC_CONV_ATTRS);
     return finish(q, r, x, all, bias, out, &s);
 }

@@ -208,9 +208,9 @@ static mlc_value *as_constant(mlc_quant *q, const mlc_form *f, const mlc_scan *s
     return mlc_q_constant(q, x, &f->x->shape);
 }
 
-/* The most steps in any reach of `distance` integers. */
+/* The most steps of a rising function in any reach of `distance` integers. */
 static double steps_within(const mlc_scan *s, double distance) {
-    if (!s->rising || !(distance < (double)(s->hi - s->lo)))
+    if (!(distance < (double)(s->hi - s->lo)))
         return (double)s->last - (double)s->first;
     int64_t reach = (int64_t)ceil(distance), most = 0, from = 0;
     for (int64_t i = 0; i < s->steps.n; i++) {
@@ -229,10 +229,10 @@ static void carry_error(mlc_quant *q, const mlc_form *f, const mlc_scan *s, mlc_
         most[mlc_step_class(f, i)] = fmax(most[mlc_step_class(f, i)], f->x->err[i] / f->x->scale);
     for (int c = 0; c < f->n_cls; c++)
         if (most[c] > 0)
-            most[c] = steps_within(&s[c], most[c]);
+            most[c] = s[c].rising ? steps_within(&s[c], most[c]) : INFINITY;
     err = MLC_NEW_ARRAY(q->arena, mlc_q_elements(v) + 1, double);
     for (int64_t i = 0; i < mlc_q_elements(v); i++)
-        err[i] = most[mlc_step_class(f, i)];
+        err[i] = fmin(most[mlc_step_class(f, i)], (double)v->hi[i] - (double)v->lo[i]);
     v->err = err;
 }
 

@@ -113,10 +113,13 @@ static void slopes(const problem *p, int64_t most, int64_t *lo, int64_t *hi) {
     for (int64_t i = 0; i < 2; i++) {
         point a = p->above.p[i ? p->above.n - 1 : 0], u = p->under.p[i ? 0 : p->under.n - 1];
         mlc_int128 rise = (u.k - a.k) * ((mlc_int128)1 << p->shift), run = (mlc_int128)u.x - a.x;
-        if (run > 0 && rise / run < *hi) /* m*run < rise */
-            *hi = (int64_t)(rise / run);
-        if (run < 0 && rise / run > *lo) /* m > rise/run, both negative */
-            *lo = (int64_t)(rise / run);
+        if (run == 0)
+            continue;
+        mlc_int128 q = rise / run;
+        if (run > 0 && q < *hi) /* m*run < rise */
+            *hi = q < 0 ? 0 : (int64_t)q;
+        if (run < 0 && q > *lo) /* m > rise/run, both negative */
+            *lo = q > most ? most : (int64_t)q;
     }
 }
 

@@ -306,14 +306,16 @@ samples all of whose outputs are equal: quantized and integer ones bit by bit, r
 within {real:g} of their range. *Worst* is the largest deviation in steps of the output's quantization, or in parts of a
 real output's range.
 
-What differs, differs at ties. mlc rounds the exact value of a dot product or mean, half to even; onnxruntime and the
-onnx package's evaluator add floats, each in its own order, and where the exact value lies within the rounding of these
-sums of the middle between two steps, they may fall on the other side. The last column names the node that does so
-first, how far its float value was from the middle, in steps, and how often the two references agree with mlc and with
-each other on these samples. 16 bits have ties that are 256 times as close. Dynamic quantization divides by a range
-that depends on the data and is fixed-point arithmetic in mlc; one step of one of its values moves a real output by the
-amount shown. Functions between quantized values (Sigmoid, Softmax, LSTM) are rounded correctly by mlc where they are
-functions of one quantized number, and accurate to some 1e-6 otherwise, as they are in onnxruntime.
+The last column names, for up to {explain} of the samples that differ, the quantized value that does so first, how far
+the reference's float value was from the middle between two steps, and how often the onnx package's evaluator agrees
+with either side. What to expect there:
+
+- mlc rounds the exact value of a dot product or mean once, half to even; the references add floats. Where the exact
+  value is within the rounding of these sums of a tie, they may fall on the other side, and may do so together.
+- Values of 16 bits have steps near the resolution of float: such ties are frequent. The product of two 16-bit tensors
+  is rounded once by mlc, where ONNX rounds both factors and the product, which is a deviation of mlc's.
+- DynamicQuantizeLinear, and float operators in front of a quantization (Sigmoid, Softmax, LSTM), are fixed-point
+  arithmetic in mlc: near a tie, one step either way. One step of an inner value may be more than one of an output.
 
 | model | ops | reference | samples | equal | worst | where and why |
 |---|---|---|---|---|---|---|
@@ -323,7 +325,7 @@ functions of one quantized number, and accurate to some 1e-6 otherwise, as they 
 def table(results, a):
     rows = [f"| {r['model']} | {r['ops']} | {r.get('reference', '-')} | {r['samples'] or '-'} | {r['equal'] if r['samples'] else 'does not run'} | "
             f"{r['steps']:.3g} | {r['why']} |\n" for r in results]
-    return HEADER.format(backend=a.backend, real=a.real) + "".join(rows)
+    return HEADER.format(backend=a.backend, real=a.real, explain=a.explain) + "".join(rows)
 
 
 def main():

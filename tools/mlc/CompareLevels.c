@@ -1,4 +1,5 @@
-/* --compare-O: every optimization level beside the others. What only the kernel can tell comes from mlc-run. */
+/* --compare-O: every optimization level beside the others. What only the kernel can tell comes from mlc-run.
+ */
 #include "Mlc.h"
 
 #include <errno.h>
@@ -25,7 +26,8 @@ static const char *runner(const char *argv0, char *buffer, size_t size) {
 /* Standard output of a program as JSON; NULL when it fails. */
 static json_t *run_json(char *const *argv) {
     int ends[2];
-    if (pipe(ends) != 0) return NULL;
+    if (pipe(ends) != 0)
+        return NULL;
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
@@ -38,20 +40,26 @@ static json_t *run_json(char *const *argv) {
     close(ends[1]);
     FILE *f = fdopen(ends[0], "r");
     json_t *j = error || !f ? NULL : json_loadf(f, 0, NULL);
-    if (f) fclose(f);
-    else close(ends[0]);
+    if (f)
+        fclose(f);
+    else
+        close(ends[0]);
     int status = 1;
     if (!error)
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
-    if (status == 0) return j;
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+            continue;
+    if (status == 0)
+        return j;
     json_decref(j);
     return NULL;
 }
 
 static void print_number(const json_t *j, const char *key, const char *format) {
     const json_t *x = json_object_get(j, key);
-    if (json_is_number(x)) printf(format, json_number_value(x));
-    else printf("%10s", "-");
+    if (json_is_number(x))
+        printf(format, json_number_value(x));
+    else
+        printf("%10s", "-");
 }
 
 /* The object's main program among those that `verify` lists. */
@@ -66,11 +74,14 @@ static bool print_row(const arguments *a, char level, char *run, char *object) {
     one.options.emit = MLC_EMIT_OBJ;
     mlc_diag diag = {0};
     mlc_result result;
-    if (!mlc_compile(&one.options, &diag, &result)) return false;
+    if (!mlc_compile(&one.options, &diag, &result))
+        return false;
     bool ok = write_file(object, result.data, result.size);
-    printf("-O%c %12ld %8ld %8ld", level, result.stats.instructions, result.stats.stack, result.stats.scratch);
+    printf("-O%c %12ld %8ld %8ld", level, result.stats.instructions, result.stats.stack,
+           result.stats.scratch);
     mlc_result_free(&result);
-    if (!ok) return false;
+    if (!ok)
+        return false;
     json_t *verify = run_json((char *[]){run, "verify", object, "--json", NULL});
     json_t *bench = verify ? run_json((char *[]){run, "bench", object, "--json", NULL}) : NULL;
     print_number(first_program(verify), "verified_insns", "%10.0f");
@@ -91,7 +102,8 @@ int compare_levels(const arguments *a, const char *argv0) {
     char *run = strdup(runner(argv0, path, sizeof path));
     printf("    instructions    stack    frame  verified        ns\n");
     bool ok = run != NULL;
-    for (const char *level = "0123s"; *level && ok; level++) ok = print_row(a, *level, run, object);
+    for (const char *level = "0123s"; *level && ok; level++)
+        ok = print_row(a, *level, run, object);
     free(run);
     unlink(object);
     rmdir(directory);

@@ -42,30 +42,42 @@ static char version_text[64];
 static const struct argp_option argp_options[] = {
     {0, 0, 0, 0, "What to make:", 1},
     {"target", OPT_TARGET, "TARGET", 0, "bpf-xdp (default), bpf-raw or host", 1},
-    {"output", 'o', "FILE", 0, "write to FILE; '-' is standard output (default: the model's name with .o, .s, ... here)", 1},
+    {"output", 'o', "FILE", 0,
+     "write to FILE; '-' is standard output (default: the model's name with .o, .s, ... here)", 1},
     {"emit", OPT_EMIT, "KIND", 0, "obj (default), asm, llvm-ir, graph, dot or json", 1},
     {0, 'c', 0, 0, "the same as --emit=obj", 1},
     {0, 'S', 0, 0, "the same as --emit=asm", 1},
-    {0, 'O', "LEVEL", 0, "0: naive, 1: branch-free, 2: fastest (default), 3: fastest with costly search, s: smallest", 1},
+    {0, 'O', "LEVEL", 0,
+     "0: naive, 1: branch-free, 2: fastest (default), 3: fastest with costly search, s: smallest", 1},
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
     {0, 0, 0, 0, "Packet filters:", 2},
     {"features", OPT_FEATURES, "SPEC", 0, "where the inputs come from: a list of names or a JSON file", 2},
     {"actions", OPT_ACTIONS, "RULES", 0, "which answer gives which verdict, e.g. 'drop: p >= 0.5'", 2},
     {"on-error", OPT_ON_ERROR, "WHAT", 0, "packets that cannot be classified: pass (default) or drop", 2},
-    {"clock", OPT_CLOCK, "SOURCE", 0, "kernel (default), or map: time is the global mlc_now (replayed captures)", 2},
+    {"clock", OPT_CLOCK, "SOURCE", 0,
+     "kernel (default), or map: time is the global mlc_now (replayed captures)", 2},
     {0, 0, 0, 0, "Numbers:", 3},
     {"calibrate", OPT_CALIBRATE, "FILE", 0, "sample inputs, .npz or .csv, to choose scales by", 3},
     {"input-format", OPT_INPUT_FORMAT, "FORMAT", 0,
-     "of float inputs: qM.N (default q15.16), scale:S,zero:Z,bits:B, or by name, as 'x=q7.8; y=scale:0.1,bits:u8'", 3},
-    {"labels", OPT_LABELS, "FILE[:ARRAY]", 0, "the classes of these samples, for --report, --stats and --max-accuracy-drop", 3},
-    {"precision", OPT_PRECISION, "BITS", 0, "32 (default), 16, 8, or auto: the cheapest that keeps the promise below", 3},
-    {"max-error", OPT_MAX_ERROR, "E", 0, "auto: outputs differ from the model's by at most E on the samples", 3},
-    {"max-accuracy-drop", OPT_MAX_DROP, "PERCENT", 0, "auto: so much accuracy may be lost on the samples, by --labels", 3},
+     "of float inputs: qM.N (default q15.16), scale:S,zero:Z,bits:B, or by name, as 'x=q7.8; "
+     "y=scale:0.1,bits:u8'",
+     3},
+    {"labels", OPT_LABELS, "FILE[:ARRAY]", 0,
+     "the classes of these samples, for --report, --stats and --max-accuracy-drop", 3},
+    {"precision", OPT_PRECISION, "BITS", 0,
+     "32 (default), 16, 8, or auto: the cheapest that keeps the promise below", 3},
+    {"max-error", OPT_MAX_ERROR, "E", 0, "auto: outputs differ from the model's by at most E on the samples",
+     3},
+    {"max-accuracy-drop", OPT_MAX_DROP, "PERCENT", 0,
+     "auto: so much accuracy may be lost on the samples, by --labels", 3},
     {0, 0, 0, 0, "What to show:", 4},
-    {"stats", OPT_STATS, 0, 0, "scale, range, proven and measured error of every node; instructions, stack, memory", 4},
+    {"stats", OPT_STATS, 0, 0,
+     "scale, range, proven and measured error of every node; instructions, stack, memory", 4},
     {"report", OPT_REPORT, "FILE", 0, "write the same as JSON", 4},
-    {"compare-O", OPT_COMPARE, 0, 0, "a table of all optimization levels; verifier and ns where mlc-run may load", 4},
-    {"print-after", OPT_PRINT_AFTER, "PASS", 0, "print the graph after PASS, 'import' or 'all'; may be given again", 4},
+    {"compare-O", OPT_COMPARE, 0, 0,
+     "a table of all optimization levels; verifier and ns where mlc-run may load", 4},
+    {"print-after", OPT_PRINT_AFTER, "PASS", 0,
+     "print the graph after PASS, 'import' or 'all'; may be given again", 4},
     {"stop-after", OPT_STOP_AFTER, "PASS", 0, "stop there; the graph is the result", 4},
     {"check", OPT_CHECK, 0, 0, "compile, write nothing", 4},
     {"verbose", 'v', 0, 0, "say what is done", 4},
@@ -89,63 +101,119 @@ static void choose_emit(struct argp_state *state, arguments *a, const char *kind
 static double parse_positive(struct argp_state *state, const char *name, const char *arg) {
     char *end;
     double x = strtod(arg, &end);
-    if (end == arg || *end || !(x > 0 && x < HUGE_VAL)) argp_error(state, "--%s=%s: use a number above 0", name, arg);
+    if (end == arg || *end || !(x > 0 && x < HUGE_VAL))
+        argp_error(state, "--%s=%s: use a number above 0", name, arg);
     return x;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state) {
     arguments *a = state->input;
     switch (key) {
-    case OPT_TARGET: a->options.target = arg; break;
-    case 'o': a->output = arg; break;
-    case OPT_EMIT: choose_emit(state, a, arg); break;
-    case 'c': a->options.emit = MLC_EMIT_OBJ; break;
-    case 'S': a->options.emit = MLC_EMIT_ASM; break;
+    case OPT_TARGET:
+        a->options.target = arg;
+        break;
+    case 'o':
+        a->output = arg;
+        break;
+    case OPT_EMIT:
+        choose_emit(state, a, arg);
+        break;
+    case 'c':
+        a->options.emit = MLC_EMIT_OBJ;
+        break;
+    case 'S':
+        a->options.emit = MLC_EMIT_ASM;
+        break;
     case 'O':
-        if (strlen(arg) != 1 || !strchr("0123s", arg[0])) argp_error(state, "-O%s: use -O0, -O1, -O2, -O3 or -Os", arg);
+        if (strlen(arg) != 1 || !strchr("0123s", arg[0]))
+            argp_error(state, "-O%s: use -O0, -O1, -O2, -O3 or -Os", arg);
         a->options.opt_level = arg[0];
         break;
     case 'm':
-        if (strncmp(arg, "cpu=", 4) != 0) argp_error(state, "unknown option -m%s", arg);
+        if (strncmp(arg, "cpu=", 4) != 0)
+            argp_error(state, "unknown option -m%s", arg);
         a->options.mcpu = arg + 4;
         break;
-    case OPT_FEATURES: a->options.features = arg; break;
-    case OPT_ACTIONS: a->options.actions = arg; break;
-    case OPT_ON_ERROR: a->options.on_error = arg; break;
+    case OPT_FEATURES:
+        a->options.features = arg;
+        break;
+    case OPT_ACTIONS:
+        a->options.actions = arg;
+        break;
+    case OPT_ON_ERROR:
+        a->options.on_error = arg;
+        break;
     case OPT_CLOCK:
-        if (strcmp(arg, "map") != 0 && strcmp(arg, "kernel") != 0) argp_error(state, "--clock=%s: use kernel or map", arg);
+        if (strcmp(arg, "map") != 0 && strcmp(arg, "kernel") != 0)
+            argp_error(state, "--clock=%s: use kernel or map", arg);
         a->options.clock_from_map = strcmp(arg, "map") == 0;
         break;
-    case OPT_CALIBRATE: a->options.calibrate = arg; break;
-    case OPT_INPUT_FORMAT: a->options.input_format = arg; break;
+    case OPT_CALIBRATE:
+        a->options.calibrate = arg;
+        break;
+    case OPT_INPUT_FORMAT:
+        a->options.input_format = arg;
+        break;
     case OPT_PRECISION:
         a->options.precision = arg;
         break;
-    case OPT_MAX_ERROR: a->options.max_error = parse_positive(state, "max-error", arg); break;
-    case OPT_MAX_DROP: a->options.max_accuracy_drop = parse_positive(state, "max-accuracy-drop", arg); break;
-    case OPT_LABELS: a->options.labels = arg; break;
-    case OPT_REPORT: a->report = arg; a->options.report = true; break;
-    case OPT_STATS: a->stats = a->options.report = true; break;
-    case OPT_COMPARE: a->compare = true; break;
+    case OPT_MAX_ERROR:
+        a->options.max_error = parse_positive(state, "max-error", arg);
+        break;
+    case OPT_MAX_DROP:
+        a->options.max_accuracy_drop = parse_positive(state, "max-accuracy-drop", arg);
+        break;
+    case OPT_LABELS:
+        a->options.labels = arg;
+        break;
+    case OPT_REPORT:
+        a->report = arg;
+        a->options.report = true;
+        break;
+    case OPT_STATS:
+        a->stats = a->options.report = true;
+        break;
+    case OPT_COMPARE:
+        a->compare = true;
+        break;
     case OPT_PRINT_AFTER:
-        if (a->n_print_after == MAX_PRINT_AFTER) argp_error(state, "too many --print-after");
+        if (a->n_print_after == MAX_PRINT_AFTER)
+            argp_error(state, "too many --print-after");
         a->print_after[a->n_print_after++] = arg;
         break;
-    case OPT_STOP_AFTER: a->options.stop_after = arg; break;
-    case OPT_CHECK: a->options.check_only = true; break;
-    case 'v': a->verbose = true; break;
-    case OPT_LIST_OPS: a->list = LIST_OPS; a->markdown = arg && strcmp(arg, "markdown") == 0; break;
-    case OPT_LIST_PASSES: a->list = LIST_PASSES; break;
-    case OPT_LIST_TARGETS: a->list = LIST_TARGETS; break;
-    case OPT_LIST_FEATURES: a->list = LIST_FEATURES; break;
+    case OPT_STOP_AFTER:
+        a->options.stop_after = arg;
+        break;
+    case OPT_CHECK:
+        a->options.check_only = true;
+        break;
+    case 'v':
+        a->verbose = true;
+        break;
+    case OPT_LIST_OPS:
+        a->list = LIST_OPS;
+        a->markdown = arg && strcmp(arg, "markdown") == 0;
+        break;
+    case OPT_LIST_PASSES:
+        a->list = LIST_PASSES;
+        break;
+    case OPT_LIST_TARGETS:
+        a->list = LIST_TARGETS;
+        break;
+    case OPT_LIST_FEATURES:
+        a->list = LIST_FEATURES;
+        break;
     case ARGP_KEY_ARG:
-        if (a->options.input) argp_error(state, "one model at a time");
+        if (a->options.input)
+            argp_error(state, "one model at a time");
         a->options.input = arg;
         break;
     case ARGP_KEY_END:
-        if (!a->options.input && a->list == LIST_NOTHING) argp_error(state, "no model given");
+        if (!a->options.input && a->list == LIST_NOTHING)
+            argp_error(state, "no model given");
         break;
-    default: return ARGP_ERR_UNKNOWN;
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
     return 0;
 }
@@ -168,7 +236,9 @@ int main(int argc, char **argv) {
     argp_err_exit_status = 2;
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     a.options.print_after = a.print_after;
-    if (a.list != LIST_NOTHING) return print_list(&a);
-    if (a.compare) return compare_levels(&a, argv[0]);
+    if (a.list != LIST_NOTHING)
+        return print_list(&a);
+    if (a.compare)
+        return compare_levels(&a, argv[0]);
     return compile_file(&a);
 }
