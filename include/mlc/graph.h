@@ -200,6 +200,7 @@ void mlc_graph_replace(mlc_graph *g, mlc_value *from, mlc_value *to);
 int mlc_graph_sweep(mlc_graph *g);
 void mlc_graph_add_input(mlc_graph *g, mlc_value *v);
 void mlc_graph_add_output(mlc_graph *g, mlc_value *v);
+bool mlc_graph_is_output(const mlc_graph *g, const mlc_value *v);
 const char *mlc_graph_property(const mlc_graph *g, const char *key); /* NULL when absent */
 
 /* Uses of each value by nodes and graph outputs; arena array of n_values counts. */

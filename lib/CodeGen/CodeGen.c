@@ -19,14 +19,6 @@ static const char *model_passes(char level) {
     return level == '0' ? "verify" : "function(early-cse,dce),globaldce";
 }
 
-static void dispose_context(void *context) {
-    LLVMContextDispose(context);
-}
-
-static void dispose_module(void *module) {
-    LLVMDisposeModule(module);
-}
-
 static LLVMModuleRef new_module(mlc_codegen *cg, const char *name) {
     LLVMModuleRef m = LLVMModuleCreateWithNameInContext(name, cg->context);
     char *triple = LLVMGetTargetMachineTriple(cg->machine);
@@ -253,13 +245,13 @@ bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
         return result->data || mlc_error(cg->diag, "out of memory");
     }
     cg->context = LLVMContextCreate();
-    mlc_arena_defer(cg->arena, dispose_context, cg->context);
+    mlc_arena_defer(cg->arena, mlc_llvm_dispose_context, cg->context);
     mlc_llvm_open(cg, cg->context);
     cg->machine = mlc_llvm_machine(cg, cg->target->entry == NULL, LLVMCodeGenLevelDefault);
     if (!cg->machine)
         return false;
     cg->module = new_module(cg, "mlc");
-    mlc_arena_defer(cg->arena, dispose_module, cg->module);
+    mlc_arena_defer(cg->arena, mlc_llvm_dispose_module, cg->module);
     if (cg->target->entry ? !build_bpf(cg) : !add_model(cg))
         return false;
     const char *manifest = mlc_manifest(cg);

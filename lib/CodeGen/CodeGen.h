@@ -103,6 +103,9 @@ const char *mlc_manifest(mlc_codegen *cg);
 void mlc_section_bytes(LLVMModuleRef m, const char *symbol, const char *section, const char *data,
                        size_t size);
 
+/* For mlc_arena_defer. */
+void mlc_llvm_dispose_context(void *context);
+void mlc_llvm_dispose_module(void *module);
 /* Diagnostics of LLVM go to cg->diag from here on. */
 void mlc_llvm_open(mlc_codegen *cg, LLVMContextRef context);
 LLVMTargetMachineRef mlc_llvm_machine(mlc_codegen *cg, bool host, LLVMCodeGenOptLevel level);

@@ -87,20 +87,12 @@ static bool link_image(mlc_codegen *cg, const char *object, const char **data, s
     return true;
 }
 
-static void dispose_context(void *context) {
-    LLVMContextDispose(context);
-}
-
-static void dispose_module(void *module) {
-    LLVMDisposeModule(module);
-}
-
 bool mlc_host_image(mlc_codegen *cg, const char **data, size_t *size) {
     LLVMContextRef context = LLVMContextCreate();
-    mlc_arena_defer(cg->arena, dispose_context, context);
+    mlc_arena_defer(cg->arena, mlc_llvm_dispose_context, context);
     mlc_llvm_open(cg, context);
     LLVMModuleRef m = LLVMModuleCreateWithNameInContext("model", context);
-    mlc_arena_defer(cg->arena, dispose_module, m);
+    mlc_arena_defer(cg->arena, mlc_llvm_dispose_module, m);
     /* It is there to be compared with: quick to compile rather than quick. */
     LLVMTargetMachineRef machine = mlc_llvm_machine(cg, true, LLVMCodeGenLevelNone);
     if (!machine)

@@ -42,6 +42,14 @@ static void dispose_machine(void *machine) {
     LLVMDisposeTargetMachine(machine);
 }
 
+void mlc_llvm_dispose_context(void *context) {
+    LLVMContextDispose(context);
+}
+
+void mlc_llvm_dispose_module(void *module) {
+    LLVMDisposeModule(module);
+}
+
 void mlc_llvm_open(mlc_codegen *cg, LLVMContextRef context) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, initialize);

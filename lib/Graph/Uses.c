@@ -110,3 +110,10 @@ static void replace_in_subgraph(mlc_graph *g, const char *from, const char *to) 
 void mlc_graph_replace(mlc_graph *g, mlc_value *from, mlc_value *to) {
     replace(g, from, to);
 }
+
+bool mlc_graph_is_output(const mlc_graph *g, const mlc_value *v) {
+    for (int k = 0; k < g->n_outputs; k++)
+        if (g->outputs[k] == v)
+            return true;
+    return false;
+}

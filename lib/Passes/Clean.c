@@ -37,13 +37,6 @@ static bool same_node(const mlc_node *a, const mlc_node *b) {
     return true;
 }
 
-static bool is_output(const mlc_graph *g, const mlc_value *v) {
-    for (int k = 0; k < g->n_outputs; k++)
-        if (g->outputs[k] == v)
-            return true;
-    return false;
-}
-
 /* Looks back over a window: equal nodes come from one ONNX node or its neighbour. */
 enum { WINDOW = 32 };
 
@@ -60,7 +53,7 @@ mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
         mlc_node *other = node->prev;
         for (int i = 0; other && i < WINDOW && !same_node(node, other); i++)
             other = other->prev;
-        if (!other || !same_node(node, other) || is_output(g, node->out[0]))
+        if (!other || !same_node(node, other) || mlc_graph_is_output(g, node->out[0]))
             continue;
         mlc_graph_replace(g, node->out[0], other->out[0]);
         mlc_graph_remove(g, node);

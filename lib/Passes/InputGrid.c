@@ -50,13 +50,6 @@ static bool grid_of(const mlc_node *node, mlc_input_grid *g) {
     return true;
 }
 
-static bool is_output(const mlc_graph *g, const mlc_value *v) {
-    for (int k = 0; k < g->n_outputs; k++)
-        if (g->outputs[k] == v)
-            return true;
-    return false;
-}
-
 enum { MOST_MOVES = 8 }; /* between the input and its quantization */
 
 /* Every reader of v, through data movement, quantizes to one grid. */
@@ -64,7 +57,7 @@ static bool readers_grid(const mlc_graph *graph, const mlc_value *v, int depth, 
                          bool *any) {
     static const char *const moves[] = {"Reshape", "Flatten",   "Transpose",
                                         "Squeeze", "Unsqueeze", "Identity"};
-    if (depth > MOST_MOVES || is_output(graph, v))
+    if (depth > MOST_MOVES || mlc_graph_is_output(graph, v))
         return false;
     MLC_FOR_NODES (graph, node) {
         for (int k = 0; k < node->n_in; k++) {

@@ -40,39 +40,31 @@ mlc_value *mlc_q_sub(mlc_quant *q, mlc_value *a, mlc_value *b) {
     return mlc_q_settle(q, aligned(q, "Sub", a, b, true));
 }
 
-/* a is at least b at every element, and has the shape of the result. */
-static bool dominates(const mlc_value *a, const mlc_value *b) {
+/* a is at least b (`least`), or at most b, at every element, and has the shape of the result. */
+static bool decided(const mlc_value *a, const mlc_value *b, bool least) {
     mlc_shape joint;
     if (!mlc_shape_broadcast(&a->shape, &b->shape, &joint) || !mlc_shape_equal(&joint, &a->shape))
         return false;
-    for (int64_t i = 0; i < mlc_q_elements(a); i++)
-        if (mlc_q_real_lo(a, i) < mlc_q_real_hi(b, mlc_shape_broadcast_index(&b->shape, &a->shape, i)))
+    for (int64_t i = 0; i < mlc_q_elements(a); i++) {
+        int64_t k = mlc_shape_broadcast_index(&b->shape, &a->shape, i);
+        if (least ? mlc_q_real_lo(a, i) < mlc_q_real_hi(b, k) : mlc_q_real_hi(a, i) > mlc_q_real_lo(b, k))
             return false;
-    return true;
-}
-
-static bool is_dominated(const mlc_value *a, const mlc_value *b) {
-    mlc_shape joint;
-    if (!mlc_shape_broadcast(&a->shape, &b->shape, &joint) || !mlc_shape_equal(&joint, &a->shape))
-        return false;
-    for (int64_t i = 0; i < mlc_q_elements(a); i++)
-        if (mlc_q_real_hi(a, i) > mlc_q_real_lo(b, mlc_shape_broadcast_index(&b->shape, &a->shape, i)))
-            return false;
+    }
     return true;
 }
 
 mlc_value *mlc_q_max(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    if (a && b && dominates(a, b))
+    if (a && b && decided(a, b, true))
         return a;
-    if (a && b && dominates(b, a))
+    if (a && b && decided(b, a, true))
         return b;
     return mlc_q_settle(q, aligned(q, "Max", a, b, false));
 }
 
 mlc_value *mlc_q_min(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    if (a && b && is_dominated(a, b))
+    if (a && b && decided(a, b, false))
         return a;
-    if (a && b && is_dominated(b, a))
+    if (a && b && decided(b, a, false))
         return b;
     return mlc_q_settle(q, aligned(q, "Min", a, b, false));
 }

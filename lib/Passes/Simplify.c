@@ -18,13 +18,6 @@ static bool used_once(const int *uses, int n, const mlc_value *v) {
     return v->id < n && uses[v->id] == 1;
 }
 
-static bool is_output(const mlc_graph *g, const mlc_value *v) {
-    for (int k = 0; k < g->n_outputs; k++)
-        if (g->outputs[k] == v)
-            return true;
-    return false;
-}
-
 static bool no_effect(const mlc_node *node) {
     if (is(node, "Identity") || is(node, "Dropout"))
         return true;
@@ -34,7 +27,7 @@ static bool no_effect(const mlc_node *node) {
 
 static void remove_no_ops(mlc_graph *g) {
     MLC_FOR_NODES_SAFE (g, node, following) {
-        if (!no_effect(node) || is_output(g, node->out[0]) || (node->n_out > 1 && node->out[1]))
+        if (!no_effect(node) || mlc_graph_is_output(g, node->out[0]) || (node->n_out > 1 && node->out[1]))
             continue;
         mlc_graph_replace(g, node->out[0], node->in[0]);
         mlc_graph_remove(g, node);
@@ -227,7 +220,7 @@ static bool fold_behind(mlc_graph *g, mlc_node *node, const int *uses, int n_use
     if (!as_dense(node, &d))
         return false;
     mlc_value *y = node->out[0];
-    if (is_output(g, y) || !used_once(uses, n_uses, y))
+    if (mlc_graph_is_output(g, y) || !used_once(uses, n_uses, y))
         return false;
     mlc_node *reader = node->next;
     while (reader && reader->in[0] != y && (reader->n_in < 2 || reader->in[1] != y))

@@ -1,6 +1,6 @@
 /*
  * Step functions: the integer nodes that mlc_q_step builds equal the functions they
- * were made from, for every x of the interval. All but one function in a hundred
+ * were made from, for every x of the interval. All but one function in 400
  * have such nodes.
  *
  * RUN: %build/test/Quantized/steps
@@ -217,7 +217,7 @@ int main(int argc, char **argv) {
         test_classes(i);
     printf("classes: %d multiplications, %d tables, %d constants, %d without a form\n", fits, tables, constants,
            refused);
-    if (refused > trials / 100)
+    if (refused > trials / 400)
         failures++;
     fits = tables = constants = 0;
     for (int i = 0; i < trials / 10; i++)
