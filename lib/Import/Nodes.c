@@ -130,7 +130,8 @@ mlc_value *mlc_define_output(mlc_scope *scope, const mlc_node *node, const char 
     return mlc_scope_declare(scope, name, true);
 }
 
-static bool check_arity(mlc_importer *im, const mlc_node *node, mlc_value *const *in, int n_in, int n_out) {
+static bool check_arity(mlc_importer *im, const mlc_node *node, mlc_value *const *in, int n_in,
+                        char *const *out, int n_out) {
     const mlc_op *op = node->op;
     bool ok = true;
     if (n_in < op->min_in)
@@ -144,6 +145,9 @@ static bool check_arity(mlc_importer *im, const mlc_node *node, mlc_value *const
     for (int k = 0; ok && k < op->min_in; k++)
         if (!in[k])
             ok = mlc_error_at(im->diag, node, "input %d is required, but omitted", k);
+    for (int k = 0; ok && k < op->min_out; k++)
+        if (!*out[k])
+            ok = mlc_error_at(im->diag, node, "output %d is required, but has no name", k);
     return ok;
 }
 
@@ -200,7 +204,7 @@ static void import_node(mlc_scope *scope, const Onnx__NodeProto *p, const positi
     }
     if (supported) {
         shadow.op = op;
-        ok = complete && check_arity(im, &shadow, in, n_in, n_out) && ok;
+        ok = complete && check_arity(im, &shadow, in, n_in, p->output, n_out) && ok;
         ok = mlc_import_attributes(scope, &shadow, p) && ok;
     }
     int errors = im->diag->errors;

@@ -270,7 +270,7 @@ static void eval(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *
      .limits = "constant weights; activations Sigmoid, Tanh, Relu; sequences as long as the input", \
      .min_in = 3,                                                                                   \
      .max_in = INPUTS,                                                                              \
-     .min_out = 1,                                                                                  \
+     .min_out = 0,                                                                                  \
      .max_out = OUTPUTS,                                                                            \
      .attrs = (const mlc_attr_spec[]){{"activation_alpha", MLC_ATTR_FLOATS},                        \
                                       {"activation_beta", MLC_ATTR_FLOATS},                         \
