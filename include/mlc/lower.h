@@ -23,9 +23,26 @@
 /* Element i of v as an i64. */
 LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i);
 
-/* An element of node->out[0] that was computed beside the one asked for; the
- * next mlc_l_input of it in the same block takes it from here. */
+/* An element of node->out[0] that the node's lower function computed; the next
+ * request for it in the same function takes it from here. */
 void mlc_l_also(mlc_lower *l, const mlc_node *node, int64_t i, LLVMValueRef x);
+
+/* A number, less `low`, in bits [at, at + width) of a word; all bits above are 0 where `top`. */
+typedef struct mlc_lane {
+    LLVMValueRef word;
+    int at, width; /* 1 <= width <= 64 - at */
+    bool top;
+    int64_t low;
+} mlc_lane;
+/* As mlc_l_also, for an element inside a word; it is extracted where it is asked for. */
+void mlc_l_also_lane(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_lane *lane);
+/* As mlc_l_input, but an element that is inside a word is left there: then NULL is
+ * returned, and *lane says where it is. */
+LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane);
+/* The number that the lane holds. */
+LLVMValueRef mlc_l_lane(mlc_lower *l, const mlc_lane *lane);
+/* Bits [first, width) of the lane. */
+LLVMValueRef mlc_l_lane_bits(mlc_lower *l, const mlc_lane *lane, int first);
 
 LLVMValueRef mlc_l_const(mlc_lower *l, int64_t x);
 LLVMValueRef mlc_l_add(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
@@ -33,6 +50,9 @@ LLVMValueRef mlc_l_sub(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef mlc_l_mul(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 /* x * c: nothing for 1, an addition chain or shift where that is cheaper. */
 LLVMValueRef mlc_l_mul_const(mlc_lower *l, LLVMValueRef x, int64_t c);
+/* x * c for one of many products of the same x: where c takes a register of its
+ * own, that register becomes the product's, which saves copying x. */
+LLVMValueRef mlc_l_mul_shared(mlc_lower *l, LLVMValueRef x, int64_t c);
 LLVMValueRef mlc_l_shl(mlc_lower *l, LLVMValueRef x, int bits);  /* 0..63 */
 LLVMValueRef mlc_l_ashr(mlc_lower *l, LLVMValueRef x, int bits); /* 0..63, floor */
 LLVMValueRef mlc_l_lshr(mlc_lower *l, LLVMValueRef x, int bits); /* 0..63 */
@@ -57,5 +77,9 @@ LLVMValueRef mlc_l_min(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 /* table[index] of a read-only table of n entries. 0 <= index < n is proved by the
  * intervals; the emitted code makes it evident to the kernel's verifier. */
 LLVMValueRef mlc_l_table(mlc_lower *l, const int64_t *table, int64_t n, LLVMValueRef index);
+/* table[first + index], where index < 2^bits is evident from the code that computes it;
+ * first + 2^bits <= 2n, and the last entry repeats behind the n-th. */
+LLVMValueRef mlc_l_table_at(mlc_lower *l, const int64_t *table, int64_t n, int64_t first, int bits,
+                            LLVMValueRef index);
 
 #endif

@@ -64,7 +64,8 @@ typedef struct mlc_op {
     /* The reference semantics, on whole tensors of plain int64. */
     void (*eval_int)(const mlc_node *node, const int64_t *const *in, int64_t *out);
 
-    /* Emits element `index` of the output as an i64 (an LLVMValueRef). */
+    /* Emits element `index` of the output as an i64 (an LLVMValueRef); NULL: it has
+     * been handed over by mlc_l_also or mlc_l_also_lane. */
     void *(*lower)(mlc_lower *l, const mlc_node *node, int64_t index);
 
     /* How often an element of input k is read to compute the whole output, at

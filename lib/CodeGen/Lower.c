@@ -52,6 +52,24 @@ LLVMValueRef mlc_l_mul_const(mlc_lower *l, LLVMValueRef x, int64_t c) {
     return LLVMBuildMul(l->builder, x, mlc_l_const(l, c), "");
 }
 
+static LLVMValueRef barrier(mlc_lower *l, LLVMValueRef x) {
+    if (!l->barrier) {
+        l->barrier_type = LLVMFunctionType(l->i64, &l->i64, 1, false);
+        l->barrier =
+            LLVMGetInlineAsm(l->barrier_type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
+    }
+    return LLVMBuildCall2(l->builder, l->barrier_type, l->barrier, &x, 1, "");
+}
+
+/* Behind the barrier the constant is a value in a register that nothing else
+ * reads, so the product takes its place: x86 and BPF multiply in place, and LLVM
+ * would copy x for it. An immediate of 32 bits needs no register. */
+LLVMValueRef mlc_l_mul_shared(mlc_lower *l, LLVMValueRef x, int64_t c) {
+    if (c >= INT32_MIN && c <= INT32_MAX)
+        return mlc_l_mul_const(l, x, c);
+    return LLVMBuildMul(l->builder, barrier(l, mlc_l_const(l, c)), x, "");
+}
+
 static LLVMValueRef shift(mlc_lower *l, LLVMValueRef x, int bits, LLVMOpcode op) {
     assert(bits >= 0 && bits < 64);
     return bits ? LLVMBuildBinOp(l->builder, op, x, mlc_l_const(l, bits), "") : x;
@@ -97,14 +115,20 @@ LLVMValueRef mlc_l_udiv(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
  * upgrade sees through it.
  */
 static LLVMValueRef opaque(mlc_lower *l, LLVMValueRef x) {
-    if (LLVMIsConstant(x))
+    return LLVMIsConstant(x) ? x : barrier(l, x);
+}
+
+LLVMValueRef mlc_l_lane(mlc_lower *l, const mlc_lane *lane) {
+    return mlc_l_add(l, mlc_l_lane_bits(l, lane, 0), mlc_l_const(l, lane->low));
+}
+
+LLVMValueRef mlc_l_lane_bits(mlc_lower *l, const mlc_lane *lane, int first) {
+    if (first >= lane->width)
+        return mlc_l_const(l, 0);
+    LLVMValueRef x = mlc_l_lshr(l, lane->word, lane->at + first);
+    if (lane->top || lane->at + lane->width == 64)
         return x;
-    if (!l->barrier) {
-        l->barrier_type = LLVMFunctionType(l->i64, &l->i64, 1, false);
-        l->barrier =
-            LLVMGetInlineAsm(l->barrier_type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
-    }
-    return LLVMBuildCall2(l->builder, l->barrier_type, l->barrier, &x, 1, "");
+    return mlc_l_and(l, x, mlc_l_const(l, (int64_t)(((uint64_t)1 << (lane->width - first)) - 1)));
 }
 
 LLVMValueRef mlc_l_sign_mask(mlc_lower *l, LLVMValueRef x) {

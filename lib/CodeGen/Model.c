@@ -17,7 +17,8 @@ enum { MAX_INSTRUCTIONS = 990000 };
 struct mlc_memo {
     const mlc_value *value;
     int64_t index;
-    LLVMValueRef x;
+    LLVMValueRef x; /* NULL: in `lane` */
+    mlc_lane lane;
     mlc_memo *next;
 };
 
@@ -25,19 +26,28 @@ LLVMTypeRef mlc_lower_int(mlc_lower *l, int width) {
     return width == 1 ? l->i8 : width == 2 ? l->i16 : width == 4 ? l->i32 : l->i64;
 }
 
-void mlc_l_also(mlc_lower *l, const mlc_node *node, int64_t i, LLVMValueRef x) {
+static mlc_memo *remember(mlc_lower *l, const mlc_node *node, int64_t i) {
     mlc_memo *m = MLC_NEW(l->arena, mlc_memo);
-    *m = (mlc_memo){.value = node->out[0], .index = i, .x = x, .next = l->memo};
+    *m = (mlc_memo){.value = node->out[0], .index = i, .next = l->memo};
     l->memo = m;
+    return m;
+}
+
+void mlc_l_also(mlc_lower *l, const mlc_node *node, int64_t i, LLVMValueRef x) {
+    remember(l, node, i)->x = x;
+}
+
+void mlc_l_also_lane(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_lane *lane) {
+    remember(l, node, i)->lane = *lane;
 }
 
 /* Takes an element out of the memo: each is wanted once. */
-static LLVMValueRef recall(mlc_lower *l, const mlc_value *v, int64_t i) {
+static const mlc_memo *recall(mlc_lower *l, const mlc_value *v, int64_t i) {
     for (mlc_memo **m = &l->memo; *m; m = &(*m)->next)
         if ((*m)->value == v && (*m)->index == i) {
-            LLVMValueRef x = (*m)->x;
-            *m = (*m)->next;
-            return x;
+            const mlc_memo *found = *m;
+            *m = found->next;
+            return found;
         }
     return NULL;
 }
@@ -90,15 +100,24 @@ static int64_t feature_offset(const mlc_layout *layout, const mlc_feature *f) {
     }
 }
 
-static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i) {
-    LLVMMetadataRef before = LLVMGetCurrentDebugLocation2(l->builder);
-    mlc_debug_line(l->debug, l->builder, l->scope, node->line);
-    LLVMValueRef x = node->op->lower(l, node, i);
-    LLVMSetCurrentDebugLocation2(l->builder, before);
-    return x;
+/* Element i of what a node computes in place. An element that is left inside a
+ * word is NULL, and in *lane. */
+static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i, mlc_lane *lane) {
+    const mlc_memo *m = recall(l, node->out[0], i);
+    if (!m) {
+        LLVMMetadataRef before = LLVMGetCurrentDebugLocation2(l->builder);
+        mlc_debug_line(l->debug, l->builder, l->scope, node->line);
+        LLVMValueRef x = node->op->lower(l, node, i);
+        LLVMSetCurrentDebugLocation2(l->builder, before);
+        if (x)
+            return x;
+        m = recall(l, node->out[0], i);
+    }
+    *lane = m->lane;
+    return m->x;
 }
 
-LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {
+LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane) {
     if (v->constant)
         return mlc_l_const(l, v->constant->i[i]);
     const mlc_place *place = &l->cg->layout.place[v->id];
@@ -111,8 +130,13 @@ LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {
         LLVMValueRef base = v == l->roll_src ? l->roll_src_base : l->base[place->area];
         return load(l, base, place->offset + i * place->storage.width, place->storage);
     }
-    LLVMValueRef x = recall(l, v, i);
-    return x ? x : compute(l, v->producer, i);
+    return compute(l, v->producer, i, lane);
+}
+
+LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {
+    mlc_lane lane;
+    LLVMValueRef x = mlc_l_input_lane(l, v, i, &lane);
+    return x ? x : mlc_l_lane(l, &lane);
 }
 
 /* --- read-only tables --- */
@@ -123,7 +147,7 @@ typedef struct mlc_table_entry {
     LLVMValueRef global;
     LLVMTypeRef type;
     mlc_storage storage;
-    int64_t padded; /* entries, a power of two */
+    int64_t padded; /* entries */
     struct mlc_table_entry *next;
 } table_entry;
 
@@ -134,19 +158,16 @@ static int64_t power_of_two_at_least(int64_t n) {
     return p;
 }
 
-/* Padding to a power of two repeats the last entry: with the index masked, the
- * verifier sees an access within bounds, and no comparison is needed. */
-static table_entry *table_global(mlc_lower *l, const int64_t *data, int64_t n) {
+/* Padding repeats the last entry: with the index masked, the verifier sees an
+ * access within bounds, and no comparison is needed. */
+static table_entry *table_global(mlc_lower *l, const int64_t *data, int64_t n, int64_t padded) {
     for (table_entry *e = l->tables; e; e = e->next)
-        if (e->n == n && memcmp(e->data, data, (size_t)n * sizeof *data) == 0)
+        if (e->n == n && e->padded == padded && memcmp(e->data, data, (size_t)n * sizeof *data) == 0)
             return e;
     table_entry *e = MLC_NEW(l->arena, table_entry);
     mlc_value range = {.shape = {.rank = 1, .dim = {n}}, .lo = (int64_t *)data, .hi = (int64_t *)data};
-    *e = (table_entry){.data = data,
-                       .n = n,
-                       .storage = mlc_storage_of(&range, false),
-                       .padded = power_of_two_at_least(n),
-                       .next = l->tables};
+    *e = (table_entry){
+        .data = data, .n = n, .storage = mlc_storage_of(&range, false), .padded = padded, .next = l->tables};
     l->tables = e;
     LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
     LLVMValueRef *x = MLC_NEW_ARRAY(l->arena, e->padded, LLVMValueRef);
@@ -165,16 +186,29 @@ static table_entry *table_global(mlc_lower *l, const int64_t *data, int64_t n) {
     return e;
 }
 
-LLVMValueRef mlc_l_table(mlc_lower *l, const int64_t *data, int64_t n, LLVMValueRef index) {
-    table_entry *e = table_global(l, data, n);
-    index = mlc_l_and(l, index, mlc_l_const(l, e->padded - 1));
+static LLVMValueRef table_load(mlc_lower *l, const table_entry *e, LLVMValueRef base, LLVMValueRef index) {
     LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
-    LLVMValueRef at = LLVMBuildGEP2(l->builder, element, e->global, &index, 1, "");
+    LLVMValueRef at = LLVMBuildGEP2(l->builder, element, base, &index, 1, "");
     LLVMValueRef x = LLVMBuildLoad2(l->builder, element, at, "");
     if (e->storage.width == 8)
         return x;
     return e->storage.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "")
                                 : LLVMBuildZExt(l->builder, x, l->i64, "");
+}
+
+LLVMValueRef mlc_l_table(mlc_lower *l, const int64_t *data, int64_t n, LLVMValueRef index) {
+    table_entry *e = table_global(l, data, n, power_of_two_at_least(n));
+    return table_load(l, e, e->global, mlc_l_and(l, index, mlc_l_const(l, e->padded - 1)));
+}
+
+LLVMValueRef mlc_l_table_at(mlc_lower *l, const int64_t *data, int64_t n, int64_t first, int bits,
+                            LLVMValueRef index) {
+    table_entry *e = table_global(l, data, n, 2 * n);
+    assert(first >= 0 && bits < 32 && first + ((int64_t)1 << bits) <= e->padded);
+    LLVMValueRef offset = mlc_l_const(l, first),
+                 base =
+                     LLVMBuildGEP2(l->builder, mlc_lower_int(l, e->storage.width), e->global, &offset, 1, "");
+    return table_load(l, e, base, index);
 }
 
 /* --- functions --- */
@@ -221,9 +255,10 @@ int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node) {
 }
 
 void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i) {
-    LLVMValueRef x = recall(l, node->out[0], i);
+    mlc_lane lane;
+    LLVMValueRef x = compute(l, node, i, &lane);
     if (!x)
-        x = compute(l, node, i);
+        x = mlc_l_lane(l, &lane);
     mlc_debug_line(l->debug, l->builder, l->scope, node->line);
     store(l, node->out[0], i, x);
 }

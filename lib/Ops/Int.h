@@ -99,6 +99,8 @@ mlc_node *mlc_int_random_node(mlc_graph *g, const char *op, mlc_value *const *in
  * numbers of that input whose index bit is set in `shrinkable` and which has the
  * largest ones. With all of them 0 the node must be valid. Returns the node. */
 mlc_node *mlc_int_settle(mlc_graph *g, mlc_node *node, unsigned shrinkable);
+/* Puts outputs of a settled node into common words at random (IntPacking.h). Returns the node. */
+mlc_node *mlc_int_random_packing(mlc_graph *g, mlc_node *node, mlc_rng *rng);
 /* Row generators of element-wise ops: inputs that broadcast, any of them but one a constant. */
 mlc_node *mlc_int_generate_broadcast(mlc_graph *g, mlc_rng *rng, const char *op, int n_in);
 mlc_node *mlc_int_generate_unary(mlc_graph *g, mlc_rng *rng, const char *op, int64_t lo, int64_t hi);

@@ -80,7 +80,7 @@ static bool conv_check(mlc_graph *g, mlc_node *node) {
             return mlc_error_at(g->diag, node, "the kernel is empty");
     int rank = x->rank - 2;
     return check_ints(g, node, "strides", rank, 1) && check_ints(g, node, "dilations", rank, 1) &&
-           check_ints(g, node, "pads", rank, 0);
+           check_ints(g, node, "pads", rank, 0) && mlc_int_packing_check(g, node);
 }
 
 /* Coordinates of flat index i in a space of `size`. */
@@ -145,7 +145,7 @@ static bool conv_interval(mlc_graph *g, mlc_node *node) {
     }
     if (mlc_attr_int(node, "roll", 0))
         hull_of_positions(node->out[0], &c);
-    return true;
+    return mlc_int_packing_fits(g, node);
 }
 
 /* Plain loops over three spatial dimensions; missing ones have one position. */
@@ -192,30 +192,29 @@ static int64_t fixed_part(const conv *c, const mlc_node *node, int64_t i) {
 static void *conv_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     conv c = describe(node);
     const int64_t *w = node->in[1]->constant->i;
-    int64_t channel = index / c.out_area, group = channel / c.outputs, position = index % c.out_area;
-    int width, lanes = mlc_int_lanes(node, &width);
-    mlc_int_block block = mlc_int_block_of(node, lanes, width, channel - group * c.outputs, c.outputs,
-                                           group * c.outputs * c.out_area + position, c.out_area);
-    int64_t weight[MLC_INT_SUMS * MLC_INT_LANES], fixed[MLC_INT_SUMS * MLC_INT_LANES];
+    mlc_int_block block = mlc_int_block_of(node, index / c.out_area, c.outputs, node->in[1]->shape.dim[0],
+                                           index % c.out_area, c.out_area);
+    int64_t weight[MLC_INT_WORDS * MLC_INT_LANES], fixed[MLC_INT_WORDS * MLC_INT_LANES];
     for (int64_t k = 0; k < c.channels; k++)
         for (int64_t tap = 0; tap < c.kernel_area; tap++) {
             int64_t from = source(&c, index, k, tap);
             if (from < 0)
                 continue;
             for (int j = 0; j < block.n; j++)
-                weight[j] = w[(block.out[j] / c.out_area * c.channels + k) * c.kernel_area + tap];
+                weight[j] = w[(block.channel[j] * c.channels + k) * c.kernel_area + tap];
             mlc_int_block_add(l, &block, node->in[0], from, weight);
         }
     for (int j = 0; j < block.n; j++)
         fixed[j] = fixed_part(&c, node, block.out[j]);
-    return mlc_int_block_finish(l, &block, fixed, index);
+    mlc_int_block_finish(l, &block, fixed);
+    return NULL;
 }
 
 /* All channels of a position before the next position. */
 static int64_t conv_order(const mlc_node *node, int64_t step) {
     conv c = describe(node);
     int64_t channels = node->in[1]->shape.dim[0];
-    return step % channels * c.out_area + step / channels;
+    return mlc_int_packing_order(node, step % channels) * c.out_area + step / channels;
 }
 
 static int64_t conv_reads(const mlc_node *node, int k) {
@@ -263,7 +262,7 @@ static mlc_node *conv_generate(mlc_graph *g, mlc_rng *rng) {
     if (padded && mlc_int_chance(rng, 2))
         mlc_attr_set_int(g, node, "pad_value",
                          mlc_int_chance(rng, 4) ? mlc_int_random_number(rng) : mlc_rng_range(rng, -255, 255));
-    return mlc_int_settle(g, node, 7);
+    return mlc_int_random_packing(g, mlc_int_settle(g, node, 7), rng);
 }
 
 MLC_OPS(IntConv,
@@ -281,6 +280,7 @@ MLC_OPS(IntConv,
                                           {"group", MLC_ATTR_INT},
                                           {"pad_value", MLC_ATTR_INT},
                                           {"roll", MLC_ATTR_INT},
+                                          MLC_INT_PACKING_ATTRS,
                                           {0}},
          .check = conv_check,
          .interval = conv_interval,
@@ -288,5 +288,6 @@ MLC_OPS(IntConv,
          .lower = conv_lower,
          .block = true,
          .reads = conv_reads,
-         .cost = mlc_int_cost_weights, .order = conv_order,
+         .cost = mlc_int_cost_weights,
+         .order = conv_order,
          .generate = conv_generate});

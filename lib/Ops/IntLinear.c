@@ -27,7 +27,7 @@ static bool linear_check(mlc_graph *g, mlc_node *node) {
     mlc_shape shape = {.rank = 2, .dim = {elements / k, n}};
     if (mlc_shape_elements(&shape) > MLC_MAX_ELEMENTS)
         return mlc_error_at(g->diag, node, "the result is too large");
-    return mlc_int_reshape(g, node, &shape);
+    return mlc_int_reshape(g, node, &shape) && mlc_int_packing_check(g, node);
 }
 
 static bool linear_interval(mlc_graph *g, mlc_node *node) {
@@ -46,7 +46,7 @@ static bool linear_interval(mlc_graph *g, mlc_node *node) {
             if (!mlc_int_bound(g, node, m * N + n, sum.total))
                 return false;
         }
-    return true;
+    return mlc_int_packing_fits(g, node);
 }
 
 static void linear_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
@@ -63,15 +63,22 @@ static void linear_eval(const mlc_node *node, const int64_t *const *in, int64_t 
 static void *linear_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     const int64_t *w = node->in[1]->constant->i, *bias = node->in[2]->constant->i;
     int64_t N = outer(node), K = inner(node), m = index / N;
-    int width, lanes = mlc_int_lanes(node, &width);
-    mlc_int_block block = mlc_int_block_of(node, lanes, width, index - m * N, N, m * N, 1);
-    int64_t c[MLC_INT_SUMS * MLC_INT_LANES], n0 = block.out[0] - m * N;
+    mlc_int_block block = mlc_int_block_of(node, index - m * N, N, N, m * N, 1);
+    int64_t c[MLC_INT_WORDS * MLC_INT_LANES];
     for (int64_t k = 0; k < K; k++) {
         for (int j = 0; j < block.n; j++)
-            c[j] = w[(n0 + j) * K + k];
+            c[j] = w[block.channel[j] * K + k];
         mlc_int_block_add(l, &block, node->in[0], m * K + k, c);
     }
-    return mlc_int_block_finish(l, &block, bias + n0, index);
+    for (int j = 0; j < block.n; j++)
+        c[j] = bias[block.channel[j]];
+    mlc_int_block_finish(l, &block, c);
+    return NULL;
+}
+
+static int64_t linear_order(const mlc_node *node, int64_t step) {
+    int64_t N = outer(node);
+    return step / N * N + mlc_int_packing_order(node, step % N);
 }
 
 static int64_t linear_reads(const mlc_node *node, int k) {
@@ -85,7 +92,7 @@ static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
         x = mlc_int_vector(M * K);
     mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, INT64_MIN, INT64_MAX),
                         mlc_int_random_constant(g, rng, &w), mlc_int_random_constant(g, rng, &bias)};
-    return mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7);
+    return mlc_int_random_packing(g, mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7), rng);
 }
 
 MLC_OPS(IntLinear, {.domain = "mlc",
@@ -96,11 +103,13 @@ MLC_OPS(IntLinear, {.domain = "mlc",
                     .max_in = 3,
                     .min_out = 1,
                     .max_out = 1,
+                    .attrs = (const mlc_attr_spec[]){MLC_INT_PACKING_ATTRS, {0}},
                     .check = linear_check,
                     .interval = linear_interval,
                     .eval_int = linear_eval,
                     .lower = linear_lower,
                     .block = true,
+                    .order = linear_order,
                     .reads = linear_reads,
                     .cost = mlc_int_cost_weights,
                     .generate = linear_generate});

@@ -1,6 +1,7 @@
 #ifndef MLC_OPS_INTLOWER_H
 #define MLC_OPS_INTLOWER_H
 
+#include "IntPacking.h"
 #include "mlc/lower.h"
 
 /* What the lower functions of the integer ops share. */
@@ -16,37 +17,37 @@ LLVMValueRef mlc_int_lower_operand(mlc_lower *l, const mlc_node *node, int k, in
 LLVMValueRef mlc_int_choose_const(mlc_lower *l, LLVMValueRef bit, int64_t a, int64_t b);
 
 /*
- * Dot products with constant weights over the same inputs, accumulated together:
- * an input element is then loaded once for all of them, and where intervals allow
- * one 64-bit multiplication serves several:
+ * Dot products over the same inputs, accumulated together: an input element is
+ * then loaded once for all of them, and one 64-bit multiplication serves all
+ * outputs that share a word (IntPacking.h):
  *
- *   sum = x * (w0 + w1 << n + w2 << 2n)       modulo 2^64
+ *   sum = x * (w0 + w1 << at1 + w2 << at2)       modulo 2^64
  *
- * Output j is lane j % lanes of sum[j / lanes]. A lane holds its output minus the
- * output's lower bound, so every lane ends in [0, 2^n) and the sum of all lanes
- * below 2^64, whatever wraps on the way: extraction is exact.
+ * A lane holds its output less `low`, so every lane ends in [0, 2^width) and the
+ * sum of all lanes below 2^64, whatever wraps on the way: extraction is exact.
  */
-enum { MLC_INT_SUMS = 4, MLC_INT_LANES = 8 };
+enum { MLC_INT_WORDS = 4 };
 typedef struct mlc_int_block {
     const mlc_node *node;
-    int n, lanes, width;
-    int64_t out[MLC_INT_SUMS * MLC_INT_LANES]; /* flat indices of the outputs */
-    LLVMValueRef sum[MLC_INT_SUMS];            /* NULL: nothing added yet */
+    int n, words;
+    int first[MLC_INT_WORDS + 1];                   /* outputs of word k: [first[k], first[k + 1]) */
+    int64_t channel[MLC_INT_WORDS * MLC_INT_LANES]; /* of each output */
+    int64_t out[MLC_INT_WORDS * MLC_INT_LANES];     /* its flat index */
+    mlc_lane lane[MLC_INT_WORDS * MLC_INT_LANES];   /* where it is; width 0: it is the word */
+    LLVMValueRef sum[MLC_INT_WORDS];                /* NULL: nothing added yet */
 } mlc_int_block;
 
-/* How many lanes of how many bits the intervals of all outputs of a node allow. */
-int mlc_int_lanes(const mlc_node *node, int *width);
-/* The block of output `at` of `count`; output number i has flat index first + i*step. */
-mlc_int_block mlc_int_block_of(const mlc_node *node, int lanes, int width, int64_t at, int64_t count,
-                               int64_t first, int64_t step);
+/*
+ * The block that `channel` is in; the output of channel c has flat index base + c
+ * * step. Only channels of the same `group` channels read the same inputs.
+ */
+mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t group, int64_t channels,
+                               int64_t base, int64_t step);
 /* Output j += x * c[j] for the whole block; x is input element i of `in`, loaded where any c is not 0. */
 void mlc_int_block_add(mlc_lower *l, mlc_int_block *b, const mlc_value *in, int64_t i, const int64_t *c);
-/* Output j += x; blocks of one lane. */
+/* Output j += x; blocks without packing. */
 void mlc_int_block_add_term(mlc_lower *l, mlc_int_block *b, int j, LLVMValueRef x);
-/* Adds c[j] to output j, hands over all outputs but flat index `index`, and returns that one. */
-LLVMValueRef mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c, int64_t index);
-
-/* Estimated BPF instructions of one output of a node with the weights of input 1, [outputs, ...]. */
-int64_t mlc_int_cost_weights(const mlc_node *node);
+/* Adds c[j] to output j and hands over all outputs. */
+void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c);
 
 #endif

@@ -48,8 +48,8 @@ static void matmul_eval(const mlc_node *node, const int64_t *const *in, int64_t 
 static void *matmul_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     int64_t M = node->in[0]->shape.dim[1], K = node->in[0]->shape.dim[2], N = node->in[1]->shape.dim[2];
     int64_t row = index / N;
-    mlc_int_block block = mlc_int_block_of(node, 1, 64, index - row * N, N, row * N, 1);
-    const int64_t zero[MLC_INT_SUMS] = {0};
+    mlc_int_block block = mlc_int_block_of(node, index - row * N, N, N, row * N, 1);
+    const int64_t zero[MLC_INT_WORDS] = {0};
     for (int64_t k = 0; k < K; k++) {
         LLVMValueRef a = mlc_l_input(l, node->in[0], row * K + k);
         for (int j = 0; j < block.n; j++) {
@@ -58,7 +58,8 @@ static void *matmul_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
             mlc_int_block_add_term(l, &block, j, mlc_l_mul(l, a, b));
         }
     }
-    return mlc_int_block_finish(l, &block, zero, index);
+    mlc_int_block_finish(l, &block, zero);
+    return NULL;
 }
 
 static int64_t matmul_reads(const mlc_node *node, int k) {

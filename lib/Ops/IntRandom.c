@@ -1,5 +1,6 @@
 /* Random instances of the integer ops for the differential tests. */
 #include "Int.h"
+#include "IntPacking.h"
 
 bool mlc_int_chance(mlc_rng *rng, int n) {
     return mlc_rng_range(rng, 1, n) == 1;
@@ -216,6 +217,44 @@ mlc_node *mlc_int_settle(mlc_graph *g, mlc_node *node, unsigned shrinkable) {
             break; /* the caller's mistake: the verifier will say so */
         halve(node->in[largest]);
     }
+    return node;
+}
+
+static int64_t *random_order(mlc_graph *g, mlc_rng *rng, int64_t n, int64_t group) {
+    int64_t *order = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++) { /* shuffled inside each group */
+        int64_t other = mlc_rng_range(rng, i / group * group, i);
+        order[i] = order[other];
+        order[other] = i;
+    }
+    return order;
+}
+
+mlc_node *mlc_int_random_packing(mlc_graph *g, mlc_node *node, mlc_rng *rng) {
+    int64_t n = node->in[1]->shape.dim[0], group = n / mlc_attr_int(node, "group", 1), n_words = 0;
+    if (mlc_int_chance(rng, 3))
+        return node;
+    int64_t *order = random_order(g, rng, n, group), *words = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    if (mlc_int_chance(rng, 2)) {
+        int64_t *align = MLC_NEW_ARRAY(g->arena, n, int64_t);
+        for (int64_t i = 0; i < n; i++)
+            align[i] = mlc_rng_range(rng, 0, 12);
+        mlc_attr_set_ints(g, node, "align", align, n);
+    }
+    int *width = MLC_NEW_ARRAY(g->arena, n, int), used = 0;
+    mlc_int_channel_widths(node, width);
+    for (int64_t i = 0; i < n; i++) {
+        int bits = width[order[i]];
+        bool fits = i % group && used + bits <= 64 && words[n_words - 1] < MLC_INT_LANES;
+        if (!fits || mlc_int_chance(rng, 9)) {
+            n_words++;
+            used = 0;
+        }
+        words[n_words - 1]++;
+        used += bits;
+    }
+    mlc_attr_set_ints(g, node, "order", order, n);
+    mlc_attr_set_ints(g, node, "words", words, n_words);
     return node;
 }
 

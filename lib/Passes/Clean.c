@@ -47,6 +47,18 @@ bool mlc_update_intervals(mlc_graph *g) {
     return true;
 }
 
+static void discard(void *user, mlc_severity severity, const char *line) {
+    (void)user, (void)severity, (void)line;
+}
+
+bool mlc_interval_provable(mlc_graph *g, mlc_node *node) {
+    mlc_diag quiet = {.sink = discard}, *diag = g->diag;
+    g->diag = &quiet;
+    bool ok = node->op->interval(g, node);
+    g->diag = diag;
+    return ok;
+}
+
 mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
     (void)context;
     MLC_FOR_NODES_SAFE (g, node, following) {

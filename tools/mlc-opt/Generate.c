@@ -39,15 +39,21 @@ static bool settle(mlc_graph *g, mlc_node *node) {
     return ok;
 }
 
+static mlc_value *constant(mlc_graph *g, const int64_t *x, const mlc_shape *shape) {
+    mlc_tensor *t = mlc_tensor_create(g->arena, MLC_INT64, shape);
+    memcpy(t->i, x, (size_t)mlc_shape_elements(shape) * sizeof *x);
+    mlc_value *v = mlc_graph_constant(g, NULL, t);
+    v->scale = 1;
+    return v;
+}
+
 /* op(a, b) in front of `before`; NULL where that is not valid, or a is NULL. */
 static mlc_value *adapt(mlc_graph *g, mlc_node *before, const char *op, mlc_value *a, const int64_t *b,
                         const mlc_shape *shape) {
     if (!a)
         return NULL;
-    mlc_tensor constant = {.dtype = MLC_INT64, .shape = *shape, .i = (int64_t *)b};
-    const mlc_tensor *t = memcpy(MLC_NEW(g->arena, mlc_tensor), &constant, sizeof constant);
-    mlc_value *in[2] = {a, mlc_graph_constant(g, NULL, t)}, *out = mlc_graph_value(g, NULL);
-    in[1]->scale = out->scale = 1;
+    mlc_value *in[2] = {a, constant(g, b, shape)}, *out = mlc_graph_value(g, NULL);
+    out->scale = 1;
     out->dtype = MLC_INT64;
     mlc_node *node = mlc_graph_insert(g, before, mlc_iop(op), NULL, in, 2, &out, 1);
     if (settle(g, node))
@@ -124,6 +130,47 @@ static mlc_value *pick(mlc_graph *g, mlc_rng *rng, const mlc_node *node, int n_i
     return from->out[0];
 }
 
+/* Bits of the widest interval of v. */
+static int width_of(const mlc_value *v) {
+    uint64_t widest = 1;
+    for (int64_t i = 0; i < mlc_shape_elements(&v->shape); i++) {
+        uint64_t range = (uint64_t)v->hi[i] - (uint64_t)v->lo[i];
+        widest = range > widest ? range : widest;
+    }
+    return 64 - __builtin_clzll(widest);
+}
+
+/* Behind a dot product what quantized layers have there, which chance alone hardly
+ * ever puts together: a power of two for each channel, a shift, and limits. */
+static void append_activation(mlc_graph *g, mlc_rng *rng, const mlc_node *dot) {
+    mlc_value *y = dot->out[0];
+    mlc_shape shape = y->shape;
+    bool conv = strcmp(dot->op->name, "Conv") == 0;
+    for (int d = 0; d < shape.rank; d++)
+        if (d != (conv ? 1 : shape.rank - 1))
+            shape.dim[d] = 1;
+    int64_t n = mlc_shape_elements(&shape), width = width_of(y), kept = mlc_rng_range(rng, 1, 12);
+    int64_t *multiplier = MLC_NEW_ARRAY(g->arena, n, int64_t), *addend = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        multiplier[i] = (int64_t)1 << mlc_rng_range(rng, 0, 2);
+        addend[i] = mlc_rng_range(rng, -((int64_t)1 << (width / 2)), (int64_t)1 << (width / 2));
+    }
+    mlc_value *in[3] = {y, constant(g, multiplier, &shape), constant(g, addend, &shape)},
+              *out = mlc_graph_value(g, NULL);
+    out->dtype = MLC_INT64;
+    out->scale = 1;
+    mlc_node *rescale = mlc_graph_insert(g, NULL, mlc_iop("Rescale"), NULL, in, 3, &out, 1);
+    mlc_attr_set_int(g, rescale, "shift", width > kept ? width - kept + 2 : 2);
+    if (!settle(g, rescale)) {
+        mlc_graph_remove(g, rescale);
+        return;
+    }
+    int64_t low = mlc_rng_range(rng, -4, 4), high = low + mlc_rng_range(rng, 0, 300);
+    mlc_value *limited = adapt(g, NULL, "Max", out, &low, &(mlc_shape){0});
+    if (chance(rng, 2))
+        adapt(g, NULL, "Min", limited, &high, &(mlc_shape){0});
+}
+
 static void grow(mlc_graph *g, mlc_rng *rng, const mlc_op *op) {
     int n_inputs = g->n_inputs;
     bool any = g->n_nodes > 0;
@@ -131,6 +178,8 @@ static void grow(mlc_graph *g, mlc_rng *rng, const mlc_op *op) {
     for (int k = g->n_inputs - 1; any && k >= n_inputs; k--)
         if (!chance(rng, 8) && feed(g, rng, node, g->inputs[k], pick(g, rng, node, n_inputs)))
             remove_input(g, k);
+    if ((strcmp(op->name, "Linear") == 0 || strcmp(op->name, "Conv") == 0) && chance(rng, 2))
+        append_activation(g, rng, node);
 }
 
 /* All values that nothing reads, and some of the others. */

@@ -1,0 +1,133 @@
+/*
+ * Requantize: y = table[(x >> shift) - first]. Rounding to fewer bits, limits and
+ * activation of a dot product at once: for an output inside a packed word, the
+ * shift and the mask that extract it also index the table.
+ */
+#include "Int.h"
+#include "IntLower.h"
+
+static int shift_of(const mlc_node *node, int64_t i) {
+    return (int)node->in[1]->constant->i[mlc_int_index(node, 1, i)];
+}
+
+static bool requantize_check(mlc_graph *g, mlc_node *node) {
+    if (!mlc_int_check(g, node) || !mlc_int_constant(g, node, 1) || !mlc_int_constant(g, node, 2))
+        return false;
+    const mlc_shape *x = &node->in[0]->shape, *shift = &node->in[1]->shape;
+    mlc_shape both;
+    if (!mlc_shape_broadcast(x, shift, &both) || !mlc_shape_equal(x, &both))
+        return mlc_error_at(g->diag, node, "the shifts have shape %s, which does not broadcast to %s",
+                            mlc_shape_str(g->arena, shift), mlc_shape_str(g->arena, x));
+    for (int64_t i = 0, n = mlc_int_elements(node->in[1]); i < n; i++) {
+        int64_t s = node->in[1]->constant->i[i];
+        if (s < 0 || s > 62)
+            return mlc_error_at(g->diag, node, "a shift is %lld, expected 0 to 62", (long long)s);
+    }
+    if (mlc_int_elements(node->in[2]) < 1)
+        return mlc_error_at(g->diag, node, "the table is empty");
+    return mlc_int_same_shape(g, node);
+}
+
+/* Index of x's entry, before it is known to be in the table. */
+static mlc_i128 entry(const mlc_node *node, int64_t i, mlc_i128 x) {
+    return (x >> shift_of(node, i)) - mlc_attr_int(node, "first", 0);
+}
+
+static bool monotone(const int64_t *table, int64_t n) {
+    for (int64_t i = 1; i < n; i++)
+        if (table[i] < table[i - 1])
+            return false;
+    return true;
+}
+
+static bool requantize_interval(mlc_graph *g, mlc_node *node) {
+    const int64_t *table = node->in[2]->constant->i;
+    int64_t entries = mlc_int_elements(node->in[2]);
+    bool rising = monotone(table, entries);
+    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
+        mlc_wide x = mlc_int_range(node->in[0], i), at = {entry(node, i, x.lo), entry(node, i, x.hi)};
+        if (at.lo < 0 || at.hi >= entries)
+            return mlc_error_at(g->diag, node, "element %lld may look up [%.4g, %.4g] in a table of %lld",
+                                (long long)i, (double)at.lo, (double)at.hi, (long long)entries);
+        mlc_wide y = {table[(int64_t)at.lo], table[(int64_t)at.hi]};
+        for (int64_t k = (int64_t)at.lo; k <= (int64_t)at.hi && !rising; k++) {
+            y.lo = mlc_int_min(y.lo, table[k]);
+            y.hi = mlc_int_max(y.hi, table[k]);
+        }
+        if (!mlc_int_bound(g, node, i, y))
+            return false;
+    }
+    return true;
+}
+
+static void requantize_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
+    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++)
+        out[i] = in[2][(int64_t)entry(node, i, in[0][i])];
+}
+
+static void *requantize_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
+    const mlc_value *x = node->in[0];
+    const int64_t *table = node->in[2]->constant->i;
+    int64_t n = mlc_int_elements(node->in[2]), first = mlc_attr_int(node, "first", 0);
+    int shift = shift_of(node, i);
+    mlc_lane lane;
+    LLVMValueRef whole = mlc_l_input_lane(l, x, i, &lane);
+    if (!whole && !(lane.low & (((int64_t)1 << shift) - 1))) {
+        int bits = lane.width > shift ? lane.width - shift : 0;
+        if (lane.top && lane.at + lane.width < 64) /* the verifier wants to see it */
+            lane.top = false;
+        return mlc_l_table_at(l, table, n, (lane.low >> shift) - first, bits,
+                              mlc_l_lane_bits(l, &lane, shift));
+    }
+    if (!whole)
+        whole = mlc_l_lane(l, &lane);
+    if (!first) /* nothing is negative */
+        return mlc_l_table(l, table, n, mlc_l_lshr(l, whole, shift));
+    return mlc_l_table(l, table, n, mlc_l_sub(l, mlc_l_ashr(l, whole, shift), mlc_l_const(l, first)));
+}
+
+static int64_t requantize_reads(const mlc_node *node, int k) {
+    return k == 0 ? 1 : mlc_int_elements(node->out[0]);
+}
+
+static int64_t requantize_cost(const mlc_node *node) {
+    (void)node;
+    return 7;
+}
+
+static mlc_node *requantize_generate(mlc_graph *g, mlc_rng *rng) {
+    mlc_shape shape = mlc_int_random_shape(rng, 16), shifts = mlc_int_random_operand_shape(rng, &shape);
+    int64_t n = mlc_rng_range(rng, 1, mlc_int_chance(rng, 4) ? 700 : 40), least = 62;
+    mlc_shape size = mlc_int_vector(n);
+    int64_t *shift = MLC_NEW_ARRAY(g->arena, mlc_shape_elements(&shifts), int64_t);
+    for (int64_t i = 0; i < mlc_shape_elements(&shifts); i++) {
+        shift[i] = mlc_rng_range(rng, 0, mlc_int_chance(rng, 8) ? 50 : 12);
+        if (shift[i] < least)
+            least = shift[i];
+    }
+    int64_t first = mlc_rng_range(rng, 1 - n, 0), lo = first * ((int64_t)1 << least),
+            hi = (first + n) * ((int64_t)1 << least) - 1;
+    mlc_value *in[3] = {mlc_int_random_input(g, rng, &shape, lo, hi), mlc_int_new_constant(g, shift, &shifts),
+                        mlc_int_random_constant(g, rng, &size)};
+    mlc_node *node = mlc_int_random_node(g, "Requantize", in, 3);
+    mlc_attr_set_int(g, node, "first", first);
+    return mlc_int_settle(g, node, 5);
+}
+
+MLC_OPS(IntRequantize,
+        {.domain = "mlc",
+         .name = "Requantize",
+         .since = 1,
+         .doc = "table[(x >> shift) - first]; inputs x, shift (constant, broadcast to x), table",
+         .min_in = 3,
+         .max_in = 3,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs = (const mlc_attr_spec[]){{"first", MLC_ATTR_INT}, {0}},
+         .check = requantize_check,
+         .interval = requantize_interval,
+         .eval_int = requantize_eval,
+         .lower = requantize_lower,
+         .reads = requantize_reads,
+         .cost = requantize_cost,
+         .generate = requantize_generate});

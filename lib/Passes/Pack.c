@@ -1,0 +1,104 @@
+/*
+ * INTEGER: chooses the outputs of Linear and Conv that share a 64-bit word, so
+ * that one multiplication serves several (attributes `order` and `words`, see
+ * lib/Ops/IntPacking.h). Widths come from the proven intervals: best fit, the
+ * widest first.
+ */
+#include "Passes.h"
+
+#include "../Ops/IntPacking.h"
+#include "mlc/op.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct lane {
+    int64_t channel;
+    int width;
+} lane;
+
+static int by_width(const void *a, const void *b) {
+    const lane *x = a, *y = b;
+    if (x->width != y->width)
+        return y->width - x->width;
+    return x->channel < y->channel ? -1 : x->channel > y->channel;
+}
+
+typedef struct packing {
+    int64_t *order, *words;
+    int64_t n, n_words;
+} packing;
+
+/* Fills words with the lanes of one group, sorted by width. */
+static void fill_words(mlc_graph *g, packing *p, const lane *lanes, int64_t n) {
+    bool *placed = MLC_NEW_ARRAY(g->arena, n, bool);
+    for (int64_t begin = 0; begin < n; begin++) {
+        if (placed[begin])
+            continue;
+        int room = 64, count = 0;
+        for (int64_t i = begin; i < n && room > 0 && count < MLC_INT_LANES; i++) {
+            if (placed[i] || lanes[i].width > room)
+                continue;
+            placed[i] = true;
+            room -= lanes[i].width;
+            p->order[p->n++] = lanes[i].channel;
+            count++;
+        }
+        p->words[p->n_words++] = count;
+    }
+}
+
+static packing pack(mlc_graph *g, const mlc_node *node) {
+    int64_t n = node->in[1]->shape.dim[0], group = n / mlc_attr_int(node, "group", 1);
+    packing p = {.order = MLC_NEW_ARRAY(g->arena, n, int64_t), .words = MLC_NEW_ARRAY(g->arena, n, int64_t)};
+    int *width = MLC_NEW_ARRAY(g->arena, n, int);
+    lane *lanes = MLC_NEW_ARRAY(g->arena, group, lane);
+    mlc_int_channel_widths(node, width);
+    for (int64_t first = 0; first < n; first += group) {
+        for (int64_t i = 0; i < group; i++)
+            lanes[i] = (lane){first + i, width[first + i]};
+        qsort(lanes, (size_t)group, sizeof *lanes, by_width);
+        fill_words(g, &p, lanes, group);
+    }
+    return p;
+}
+
+/* 0, 1, -1 and powers of two need none. */
+static bool needs_multiplication(int64_t c) {
+    uint64_t u = c < 0 ? 0 - (uint64_t)c : (uint64_t)c;
+    return (u & (u - 1)) != 0;
+}
+
+/* Whether words save multiplications: with many zeros they may not. */
+static bool pays(const mlc_node *node, const packing *p) {
+    const mlc_tensor *w = node->in[1]->constant;
+    int64_t rows = w->shape.dim[0], columns = rows ? mlc_shape_elements(&w->shape) / rows : 0;
+    int64_t packed = 0, single = 0, at = 0;
+    for (int64_t k = 0; k < p->n_words; at += p->words[k++])
+        for (int64_t c = 0; c < columns; c++) {
+            int64_t here = 0, zero = 0;
+            for (int64_t j = 0; j < p->words[k]; j++) {
+                int64_t x = w->i[p->order[at + j] * columns + c];
+                here += needs_multiplication(x);
+                zero += x == 0;
+            }
+            single += here;
+            packed += p->words[k] == 1 ? here : zero < p->words[k];
+        }
+    return p->n_words < p->n && packed < single;
+}
+
+mlc_graph *mlc_pass_pack(mlc_graph *g, mlc_pass_context *context) {
+    if (context->options->opt_level < '2')
+        return g;
+    MLC_FOR_NODES (g, node) {
+        if (node->op != mlc_iop("Linear") && node->op != mlc_iop("Conv"))
+            continue;
+        packing p = pack(g, node);
+        if (!pays(node, &p))
+            continue;
+        mlc_attr_set_ints(g, node, "order", p.order, p.n);
+        mlc_attr_set_ints(g, node, "words", p.words, p.n_words);
+    }
+    return g;
+}
