@@ -47,6 +47,40 @@ bool mlc_update_intervals(mlc_graph *g) {
     return true;
 }
 
+bool mlc_is_identity(const mlc_node *node) {
+    int64_t n = mlc_shape_elements(&node->out[0]->shape);
+    if (node->op != mlc_iop("Gather") || node->n_in != 2 || mlc_shape_elements(&node->in[0]->shape) != n)
+        return false;
+    for (int64_t i = 0; i < n; i++)
+        if (node->in[1]->constant->i[i] != i)
+            return false;
+    return true;
+}
+
+mlc_value *mlc_value_like(mlc_graph *g, const mlc_value *v, const mlc_shape *shape) {
+    mlc_value *out = mlc_graph_value(g, NULL);
+    int64_t n = mlc_shape_elements(shape);
+    out->dtype = MLC_INT64;
+    out->shape = *shape;
+    out->shaped = true;
+    out->scale = v->scale;
+    out->zero = v->zero;
+    out->err = v->err;
+    out->lo = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
+    out->hi = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
+    return out;
+}
+
+mlc_node *mlc_insert_identity(mlc_graph *g, mlc_node *before, mlc_value *x, const mlc_value *like) {
+    mlc_tensor *index = mlc_tensor_create(g->arena, MLC_INT64, &like->shape);
+    for (int64_t i = 0; i < mlc_shape_elements(&like->shape); i++)
+        index->i[i] = i;
+    mlc_value *in[2] = {x, mlc_graph_constant(g, NULL, index)}, *out = mlc_value_like(g, like, &like->shape);
+    mlc_node *node = mlc_graph_insert(g, before, mlc_iop("Gather"), NULL, in, 2, &out, 1);
+    node->origin = before->origin;
+    return node;
+}
+
 static void discard(void *user, mlc_severity severity, const char *line) {
     (void)user, (void)severity, (void)line;
 }

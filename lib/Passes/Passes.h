@@ -17,6 +17,13 @@ bool mlc_update_intervals(mlc_graph *g);
 /* The same for one node; reports nothing. */
 bool mlc_interval_provable(mlc_graph *g, mlc_node *node);
 
+/* INTEGER: a Gather of all elements in their order, which only gives another shape. */
+bool mlc_is_identity(const mlc_node *node);
+/* A new value with the scale and error bound of `v`, of this shape, its interval yet to be computed. */
+mlc_value *mlc_value_like(mlc_graph *g, const mlc_value *v, const mlc_shape *shape);
+/* x in the shape of `like`, which has as many elements. */
+mlc_node *mlc_insert_identity(mlc_graph *g, mlc_node *before, mlc_value *x, const mlc_value *like);
+
 /* Replaces patterns of nodes by one function, where a part is singular and the whole is not. */
 void mlc_fuse(mlc_graph *g);
 

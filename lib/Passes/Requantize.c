@@ -19,12 +19,16 @@
 /* Bytes of a table. Only the part that values fall into is ever in a cache. */
 enum { MAX_TABLE = 65536 };
 
+/* Numbers that are put through chains which differ from element to element. */
+enum { MAX_WORK = 1 << 24 };
+
 typedef struct chain {
     mlc_node *rescale;
     mlc_node *dot;         /* the Linear or Conv that only the Rescale reads; NULL: none */
     mlc_node *const *rest; /* element-wise nodes behind the Rescale, in order */
     int n;
     mlc_value *end;
+    bool varies;         /* operands behind the Rescale differ from element to element */
     int64_t first, last; /* what the Rescale may result in */
 } chain;
 
@@ -38,8 +42,13 @@ static mlc_node *only_reader(const mlc_graph *g, const mlc_value *v, const int *
     return NULL;
 }
 
-/* Element i of the output depends on element i of `x` only, and all elements are treated alike. */
-static bool is_uniform(const mlc_node *node, const mlc_value *x) {
+/* Operands that every element reads from as a whole. */
+static bool is_whole(const mlc_node *node, int k) {
+    return node->op == mlc_iop("Table") && k == 1;
+}
+
+/* Element i of the output depends on element i of `x` only. *varies: not on all alike. */
+static bool is_elementwise(const mlc_node *node, const mlc_value *x, bool *varies) {
     static const char *const names[] = {"Add", "Sub", "Mul", "Max", "Min", "Neg", "Abs", "Rescale", "Table"};
     bool known = false;
     for (size_t i = 0; i < sizeof names / sizeof *names && !known; i++)
@@ -48,20 +57,13 @@ static bool is_uniform(const mlc_node *node, const mlc_value *x) {
         return false;
     for (int k = 0; k < node->n_in; k++) {
         const mlc_value *v = node->in[k];
-        bool whole = node->op == mlc_iop("Table") && k == 1;
-        if (v != x && (!v->constant || (!whole && mlc_shape_elements(&v->shape) != 1)))
+        if (v == x)
+            continue;
+        if (!v->constant)
             return false;
+        if (!is_whole(node, k) && mlc_shape_elements(&v->shape) != 1)
+            *varies = true;
     }
-    return true;
-}
-
-static bool is_identity(const mlc_node *node) {
-    int64_t n = mlc_shape_elements(&node->out[0]->shape);
-    if (node->op != mlc_iop("Gather") || node->n_in != 2 || mlc_shape_elements(&node->in[0]->shape) != n)
-        return false;
-    for (int64_t i = 0; i < n; i++)
-        if (node->in[1]->constant->i[i] != i)
-            return false;
     return true;
 }
 
@@ -80,7 +82,8 @@ static chain find_chain(mlc_graph *g, mlc_node *rescale, const int *uses) {
     if (dot && is_dot(dot) && only_reader(g, dot->out[0], uses) == rescale)
         c.dot = dot;
     for (mlc_node *node; (node = only_reader(g, c.end, uses)); c.end = node->out[0]) {
-        if ((!is_identity(node) && !is_uniform(node, c.end)) || mlc_graph_is_output(g, node->out[0]))
+        if ((!mlc_is_identity(node) && !is_elementwise(node, c.end, &c.varies)) ||
+            mlc_graph_is_output(g, node->out[0]))
             break;
         rest[c.n++] = node;
     }
@@ -137,28 +140,29 @@ static mlc_value *constant(mlc_graph *g, const int64_t *x, const mlc_shape *shap
     return mlc_graph_constant(g, NULL, t);
 }
 
-/* What the chain behind the Rescale makes of first, first + 1, ...: each node's
- * own evaluation, on a vector of these numbers. */
-static const int64_t *tabulate(mlc_graph *g, const chain *c) {
+/* What the chain behind the Rescale makes of first, first + 1, ..., last at
+ * `element`: each node's own evaluation, on a vector of these numbers. */
+static const int64_t *tabulate(mlc_graph *g, const chain *c, int64_t element) {
     int64_t n = c->last - c->first + 1, *x = MLC_NEW_ARRAY(g->arena, n, int64_t);
     for (int64_t i = 0; i < n; i++)
         x[i] = c->first + i;
-    mlc_value vector = {.shape = {.rank = MLC_MAX_RANK}}; /* scalars of any rank broadcast to it */
-    for (int d = 0; d < MLC_MAX_RANK; d++)
-        vector.shape.dim[d] = d + 1 == MLC_MAX_RANK ? n : 1;
+    mlc_value vector = {.shape = {.rank = 1, .dim = {n}}}, scalar = {.shape = {.rank = 0}};
     const mlc_value *from = c->rescale->out[0];
     for (int k = 0; k < c->n; k++) {
         mlc_node *node = c->rest[k];
-        if (is_identity(node)) {
+        if (mlc_is_identity(node)) {
             from = node->out[0];
             continue;
         }
         mlc_value *in[3], *out = &vector;
         const int64_t *data[3];
         for (int j = 0; j < node->n_in; j++) {
-            bool variable = node->in[j] == from;
-            in[j] = variable ? &vector : node->in[j];
-            data[j] = variable ? x : node->in[j]->constant->i;
+            const mlc_value *v = node->in[j];
+            bool whole = is_whole(node, j);
+            in[j] = v == from ? &vector : whole ? node->in[j] : &scalar;
+            data[j] = v == from ? x : v->constant->i;
+            if (v != from && !whole)
+                data[j] += mlc_shape_broadcast_index(&v->shape, &node->out[0]->shape, element);
         }
         mlc_node alike = *node;
         alike.in = in;
@@ -171,6 +175,22 @@ static const int64_t *tabulate(mlc_graph *g, const chain *c) {
     return x;
 }
 
+/* The table that holds for all elements; NULL where there is none. */
+static const int64_t *tabulate_all(mlc_graph *g, const chain *c) {
+    int64_t n = c->last - c->first + 1, elements = mlc_shape_elements(&c->end->shape);
+    const int64_t *table = tabulate(g, c, 0);
+    if (c->varies && n * elements > MAX_WORK)
+        return NULL;
+    for (int64_t e = 1; c->varies && e < elements; e++) {
+        mlc_arena_mark mark = mlc_arena_save(g->arena);
+        bool same = memcmp(table, tabulate(g, c, e), (size_t)n * sizeof *table) == 0;
+        mlc_arena_restore(g->arena, mark);
+        if (!same)
+            return NULL;
+    }
+    return table;
+}
+
 static int64_t bytes_of(const int64_t *table, int64_t n) {
     int64_t lo = 0, hi = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -180,20 +200,6 @@ static int64_t bytes_of(const int64_t *table, int64_t n) {
     bool one = lo < 0 ? lo >= INT8_MIN && hi <= INT8_MAX : hi <= UINT8_MAX,
          two = lo < 0 ? lo >= INT16_MIN && hi <= INT16_MAX : hi <= UINT16_MAX;
     return n * (one ? 1 : two ? 2 : 8);
-}
-
-static mlc_value *like(mlc_graph *g, const mlc_value *v, const mlc_shape *shape) {
-    mlc_value *out = mlc_graph_value(g, NULL);
-    int64_t n = mlc_shape_elements(shape);
-    out->dtype = MLC_INT64;
-    out->shape = *shape;
-    out->shaped = true;
-    out->scale = v->scale;
-    out->zero = v->zero;
-    out->err = v->err;
-    out->lo = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
-    out->hi = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
-    return out;
 }
 
 /* Shifts in a shape that broadcasts to the dot product's output; bias with the addends. */
@@ -223,21 +229,13 @@ static void replace(mlc_graph *g, const chain *c, mlc_value *x, mlc_value *shift
                     const int64_t *table) {
     mlc_shape size = {.rank = 1, .dim = {c->last - c->first + 1}};
     mlc_value *in[3] = {x, shift, constant(g, table, &size)};
-    mlc_value *out = like(g, c->end, &x->shape);
+    mlc_value *out = mlc_value_like(g, c->end, &x->shape);
     mlc_node *node = mlc_graph_insert(g, c->rescale, mlc_iop("Requantize"), NULL, in, 3, &out, 1);
     node->origin = c->rescale->origin;
     mlc_attr_set_int(g, node, "first", first);
-    mlc_value *result = out;
-    if (!mlc_shape_equal(&x->shape, &c->end->shape)) { /* the chain gave it another shape */
-        int64_t n = mlc_shape_elements(&x->shape), *index = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
-        for (int64_t i = 0; i < n; i++)
-            index[i] = i;
-        result = like(g, c->end, &c->end->shape);
-        mlc_value *gather[2] = {out, constant(g, index, &c->end->shape)};
-        mlc_graph_insert(g, c->rescale, mlc_iop("Gather"), NULL, gather, 2, &result, 1)->origin =
-            c->rescale->origin;
-    }
-    mlc_graph_replace(g, c->end, result);
+    if (!mlc_shape_equal(&x->shape, &c->end->shape)) /* the chain gave it another shape */
+        out = mlc_insert_identity(g, c->rescale, out, c->end)->out[0];
+    mlc_graph_replace(g, c->end, out);
 }
 
 /* The Rescale goes into the dot product. */
@@ -273,7 +271,7 @@ static void split(mlc_graph *g, const chain *c, const int64_t *table) {
         if (__builtin_sub_overflow(r->in[2]->constant->i[i], begin, &addend[i]))
             return;
     mlc_value *in[3] = {r->in[0], r->in[1], constant(g, addend, &r->in[2]->shape)};
-    mlc_value *x = like(g, r->out[0], &r->out[0]->shape);
+    mlc_value *x = mlc_value_like(g, r->out[0], &r->out[0]->shape);
     mlc_node *unshifted = mlc_graph_insert(g, r, r->op, NULL, in, 3, &x, 1);
     unshifted->origin = r->origin;
     if (!mlc_interval_provable(g, unshifted))
@@ -284,8 +282,8 @@ static void split(mlc_graph *g, const chain *c, const int64_t *table) {
 static void fuse(mlc_graph *g, const chain *c) {
     if (c->first > c->last || (uint64_t)c->last - (uint64_t)c->first >= MAX_TABLE)
         return;
-    const int64_t *table = tabulate(g, c);
-    if (bytes_of(table, c->last - c->first + 1) > MAX_TABLE)
+    const int64_t *table = tabulate_all(g, c);
+    if (!table || bytes_of(table, c->last - c->first + 1) > MAX_TABLE)
         return;
     if ((!c->dot || !fuse_dot(g, c, table)) && c->n > 0)
         split(g, c, table);

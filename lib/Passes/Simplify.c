@@ -267,22 +267,39 @@ static mlc_value *extreme(mlc_graph *g, mlc_node *before, const char *op, mlc_va
     return out;
 }
 
+/* The first of the affine nodes that lead up to `v` one after the other, and their
+ * product; NULL where there is none. */
+static mlc_node *affine_chain(mlc_graph *g, const mlc_value *v, int64_t n, const int *uses, int n_uses,
+                              affine *whole) {
+    mlc_node *first = NULL;
+    affine a;
+    while (v->producer && used_once(uses, n_uses, v) && as_affine(g, v->producer, n, &a)) {
+        for (int64_t i = 0; first && i < n; i++) { /* (x*f + o)*F + O */
+            a.offset[i] = a.offset[i] * whole->factor[i] + whole->offset[i];
+            a.factor[i] *= whole->factor[i];
+        }
+        *whole = a;
+        first = v->producer;
+        v = a.x;
+    }
+    return first;
+}
+
 /*
  * Clip(x*f + o, lo, hi)  =  Clip(x, (lo - o)/f, (hi - o)/f)*f + o: the range is
- * bounded as early as possible, often by what is known of the input, and the
- * factors can go on into the dot product behind.
+ * bounded as early as possible, often by what is known of the input, and factors
+ * and offsets can go on into the dot product behind.
  */
 static bool hoist_clip(mlc_graph *g, mlc_node *node, const int *uses, int n_uses) {
     affine a;
     double lo, hi;
-    if (!is(node, "Clip") || !mlc_dtype_is_float(node->in[0]->dtype) || !clip_bounds(node, &lo, &hi))
+    if (!is(node, "Clip") || !mlc_dtype_is_float(node->in[0]->dtype) || node->in[0]->shape.rank < 1 ||
+        !clip_bounds(node, &lo, &hi))
         return false;
     mlc_value *x = node->in[0];
-    mlc_node *producer = x->producer;
-    if (!producer || x->shape.rank < 1 || !used_once(uses, n_uses, x))
-        return false;
     int64_t n = x->shape.dim[x->shape.rank - 1];
-    if (!as_affine(g, producer, n, &a))
+    mlc_node *first = affine_chain(g, x, n, uses, n_uses, &a);
+    if (!first)
         return false;
     double *least = MLC_NEW_ARRAY(g->arena, n + 1, double), *most = MLC_NEW_ARRAY(g->arena, n + 1, double);
     for (int64_t i = 0; i < n; i++) {
@@ -294,15 +311,16 @@ static bool hoist_clip(mlc_graph *g, mlc_node *node, const int *uses, int n_uses
         least[i] = fmin(p, q);
         most[i] = fmax(p, q);
     }
-    mlc_value *clipped = extreme(g, producer, "Max", a.x, least, n);
-    clipped = extreme(g, producer, "Min", clipped, most, n);
-    for (int k = 0; k < producer->n_in; k++)
-        if (producer->in[k] == a.x)
-            producer->in[k] = clipped;
+    mlc_value *clipped = extreme(g, first, "Max", a.x, least, n);
+    clipped = extreme(g, first, "Min", clipped, most, n);
+    for (int k = 0; k < first->n_in; k++)
+        if (first->in[k] == a.x)
+            first->in[k] = clipped;
+    mlc_node *last = x->producer;
     mlc_value *out = node->out[0];
     mlc_graph_remove(g, node);
-    producer->out[0] = out;
-    out->producer = producer;
+    last->out[0] = out;
+    out->producer = last;
     return true;
 }
 
