@@ -50,9 +50,8 @@ LLVMValueRef mlc_l_sub(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef mlc_l_mul(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 /* x * c: nothing for 1, an addition chain or shift where that is cheaper. */
 LLVMValueRef mlc_l_mul_const(mlc_lower *l, LLVMValueRef x, int64_t c);
-/* x * c for one of many products of the same x: where c takes a register of its
- * own, that register becomes the product's, which saves copying x. */
-LLVMValueRef mlc_l_mul_shared(mlc_lower *l, LLVMValueRef x, int64_t c);
+/* A constant that is loaded from memory: for those that fit no immediate of 32 bits. */
+LLVMValueRef mlc_l_pooled(mlc_lower *l, int64_t c);
 LLVMValueRef mlc_l_shl(mlc_lower *l, LLVMValueRef x, int bits);  /* 0..63 */
 LLVMValueRef mlc_l_ashr(mlc_lower *l, LLVMValueRef x, int bits); /* 0..63, floor */
 LLVMValueRef mlc_l_lshr(mlc_lower *l, LLVMValueRef x, int bits); /* 0..63 */

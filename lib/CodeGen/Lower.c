@@ -52,22 +52,13 @@ LLVMValueRef mlc_l_mul_const(mlc_lower *l, LLVMValueRef x, int64_t c) {
     return LLVMBuildMul(l->builder, x, mlc_l_const(l, c), "");
 }
 
-static LLVMValueRef barrier(mlc_lower *l, LLVMValueRef x) {
+LLVMValueRef mlc_lower_barrier(mlc_lower *l, LLVMValueRef x) {
     if (!l->barrier) {
         l->barrier_type = LLVMFunctionType(l->i64, &l->i64, 1, false);
         l->barrier =
             LLVMGetInlineAsm(l->barrier_type, "", 0, "=r,0", 4, false, false, LLVMInlineAsmDialectATT, false);
     }
     return LLVMBuildCall2(l->builder, l->barrier_type, l->barrier, &x, 1, "");
-}
-
-/* Behind the barrier the constant is a value in a register that nothing else
- * reads, so the product takes its place: x86 and BPF multiply in place, and LLVM
- * would copy x for it. An immediate of 32 bits needs no register. */
-LLVMValueRef mlc_l_mul_shared(mlc_lower *l, LLVMValueRef x, int64_t c) {
-    if (c >= INT32_MIN && c <= INT32_MAX)
-        return mlc_l_mul_const(l, x, c);
-    return LLVMBuildMul(l->builder, barrier(l, mlc_l_const(l, c)), x, "");
 }
 
 static LLVMValueRef shift(mlc_lower *l, LLVMValueRef x, int bits, LLVMOpcode op) {
@@ -115,7 +106,7 @@ LLVMValueRef mlc_l_udiv(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
  * upgrade sees through it.
  */
 static LLVMValueRef opaque(mlc_lower *l, LLVMValueRef x) {
-    return LLVMIsConstant(x) ? x : barrier(l, x);
+    return LLVMIsConstant(x) ? x : mlc_lower_barrier(l, x);
 }
 
 LLVMValueRef mlc_l_lane(mlc_lower *l, const mlc_lane *lane) {

@@ -24,6 +24,9 @@ struct mlc_lower {
 
     mlc_memo *memo; /* elements handed over by mlc_l_also in the current function */
     struct mlc_table_entry *tables;
+    struct mlc_pool *pool;
+    LLVMValueRef pool_base; /* in the current function; NULL: not yet there */
+    int64_t pool_first;     /* number of the constant that it points to */
     int n_parts, n_rolls;
 
     /* In the body of a rolled convolution: the value read and the value written
@@ -43,6 +46,12 @@ void mlc_lower_attribute(mlc_lower *l, LLVMValueRef fn, const char *name);
 /* Emits a stored value by a loop over positions; false when that is not possible
  * and nothing was emitted. */
 bool mlc_lower_rolled(mlc_lower *l, const mlc_node *node);
+
+/* Gives the constants of mlc_l_pooled their memory; once, when all code is emitted. */
+void mlc_lower_finish_pool(mlc_lower *l);
+
+/* x, which LLVM then knows nothing about. */
+LLVMValueRef mlc_lower_barrier(mlc_lower *l, LLVMValueRef x);
 
 LLVMTypeRef mlc_lower_int(mlc_lower *l, int width);
 

@@ -237,6 +237,7 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
     mlc_debug_line(l->debug, l->builder, l->scope, 1);
     l->memo = NULL;
+    l->pool_base = NULL;
     return fn;
 }
 
@@ -345,6 +346,7 @@ bool mlc_emit_model(mlc_codegen *cg, LLVMModuleRef module, mlc_debug *debug) {
     if (total <= PART_BUDGET) {
         begin_function(&l, "mlc_model", LLVMExternalLinkage);
         emit_values(&l, INT64_MAX);
+        mlc_lower_finish_pool(&l);
         return true;
     }
     begin_part(&l);
@@ -355,5 +357,6 @@ bool mlc_emit_model(mlc_codegen *cg, LLVMModuleRef module, mlc_debug *debug) {
         LLVMBuildCall2(l.builder, model_type(&l), part, &l.base[MLC_AREA_IN], 3, "");
     }
     LLVMBuildRetVoid(l.builder);
+    mlc_lower_finish_pool(&l);
     return true;
 }

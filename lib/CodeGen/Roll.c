@@ -116,6 +116,7 @@ static LLVMValueRef emit_body(mlc_lower *l, const mlc_node *node, const mlc_node
     LLVMValueRef fn = body_function(l, node, conv, type);
     l->function = fn;
     l->memo = NULL;
+    l->pool_base = NULL;
     LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
     mlc_debug_line(l->debug, l->builder, l->scope, node->line);
     const int64_t most[2] = {w->src_most, w->dst_most};
@@ -138,6 +139,7 @@ static LLVMValueRef emit_body(mlc_lower *l, const mlc_node *node, const mlc_node
 
     outer.n_rolls = l->n_rolls;
     outer.tables = l->tables;
+    outer.pool = l->pool;
     outer.barrier = l->barrier;
     outer.barrier_type = l->barrier_type;
     *l = outer;

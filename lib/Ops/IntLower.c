@@ -61,9 +61,21 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
                                .top = j + 1 == b.first[k + 1],
                                .low = mlc_int_lane_low(node, b.channel[j], b.out[j])};
             at += lane->width;
+            if (lane->top) /* up to the word's end: a shift extracts it */
+                lane->at = 64 - lane->width;
         }
     }
     return b;
+}
+
+static bool is_immediate(int64_t c) {
+    return c >= INT32_MIN && c <= INT32_MAX;
+}
+
+static LLVMValueRef product(mlc_lower *l, LLVMValueRef x, int64_t c) {
+    uint64_t u = c < 0 ? 0 - (uint64_t)c : (uint64_t)c;
+    bool shift = (u & (u - 1)) == 0;
+    return shift || is_immediate(c) ? mlc_l_mul_const(l, x, c) : mlc_l_mul(l, mlc_l_pooled(l, c), x);
 }
 
 static void add(mlc_lower *l, mlc_int_block *b, int word, LLVMValueRef x) {
@@ -89,7 +101,7 @@ void mlc_int_block_add(mlc_lower *l, mlc_int_block *b, const mlc_value *in, int6
         if (packed == -1 && b->sum[word])
             b->sum[word] = mlc_l_sub(l, b->sum[word], x);
         else
-            add(l, b, word, mlc_l_mul_shared(l, x, packed));
+            add(l, b, word, product(l, x, packed));
     }
 }
 
@@ -104,7 +116,7 @@ void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
     for (int word = 0; word < b->words; word++) {
         int64_t packed = pack(b, word, offset);
         if (packed || !b->sum[word])
-            add(l, b, word, mlc_l_const(l, packed));
+            add(l, b, word, is_immediate(packed) ? mlc_l_const(l, packed) : mlc_l_pooled(l, packed));
         for (int j = b->first[word]; j < b->first[word + 1]; j++) {
             b->lane[j].word = b->sum[word];
             if (b->lane[j].width)

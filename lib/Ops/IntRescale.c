@@ -48,8 +48,9 @@ static void *rescale_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     int64_t multiplier = node->in[1]->constant->i[mlc_int_index(node, 1, i)];
     int64_t addend = node->in[2]->constant->i[mlc_int_index(node, 2, i)];
     LLVMValueRef x = mlc_l_mul_const(l, mlc_l_input(l, node->in[0], i), multiplier);
+    bool immediate = addend >= INT32_MIN && addend <= INT32_MAX;
     if (addend)
-        x = mlc_l_add(l, x, mlc_l_const(l, addend));
+        x = mlc_l_add(l, x, immediate ? mlc_l_const(l, addend) : mlc_l_pooled(l, addend));
     return mlc_l_ashr(l, x, (int)mlc_attr_int(node, "shift", 0));
 }
 
