@@ -47,6 +47,16 @@ bool mlc_update_intervals(mlc_graph *g) {
     return true;
 }
 
+mlc_node *mlc_only_reader(const mlc_graph *g, const mlc_value *v, const int *uses) {
+    if (uses[v->id] != 1 || mlc_graph_is_output(g, v))
+        return NULL;
+    MLC_FOR_NODES (g, node)
+        for (int k = 0; k < node->n_in; k++)
+            if (node->in[k] == v)
+                return node;
+    return NULL;
+}
+
 bool mlc_is_identity(const mlc_node *node) {
     int64_t n = mlc_shape_elements(&node->out[0]->shape);
     if (node->op != mlc_iop("Gather") || node->n_in != 2 || mlc_shape_elements(&node->in[0]->shape) != n)

@@ -17,6 +17,8 @@ bool mlc_update_intervals(mlc_graph *g);
 /* The same for one node; reports nothing. */
 bool mlc_interval_provable(mlc_graph *g, mlc_node *node);
 
+/* The node that reads `v` if it is read once, by the counts of mlc_graph_uses, and no output; else NULL. */
+mlc_node *mlc_only_reader(const mlc_graph *g, const mlc_value *v, const int *uses);
 /* INTEGER: a Gather of all elements in their order, which only gives another shape. */
 bool mlc_is_identity(const mlc_node *node);
 /* A new value with the scale and error bound of `v`, of this shape, its interval yet to be computed. */

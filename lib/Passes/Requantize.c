@@ -32,16 +32,6 @@ typedef struct chain {
     int64_t first, last; /* what the Rescale may result in */
 } chain;
 
-static mlc_node *only_reader(const mlc_graph *g, const mlc_value *v, const int *uses) {
-    if (uses[v->id] != 1 || mlc_graph_is_output(g, v))
-        return NULL;
-    MLC_FOR_NODES (g, node)
-        for (int k = 0; k < node->n_in; k++)
-            if (node->in[k] == v)
-                return node;
-    return NULL;
-}
-
 /* Operands that every element reads from as a whole. */
 static bool is_whole(const mlc_node *node, int k) {
     return node->op == mlc_iop("Table") && k == 1;
@@ -79,9 +69,9 @@ static chain find_chain(mlc_graph *g, mlc_node *rescale, const int *uses) {
     mlc_node **rest = MLC_NEW_ARRAY(g->arena, g->n_nodes, mlc_node *), *dot = rescale->in[0]->producer;
     chain c = {
         .rescale = rescale, .rest = rest, .end = rescale->out[0], .first = INT64_MAX, .last = INT64_MIN};
-    if (dot && is_dot(dot) && only_reader(g, dot->out[0], uses) == rescale)
+    if (dot && is_dot(dot) && mlc_only_reader(g, dot->out[0], uses) == rescale)
         c.dot = dot;
-    for (mlc_node *node; (node = only_reader(g, c.end, uses)); c.end = node->out[0]) {
+    for (mlc_node *node; (node = mlc_only_reader(g, c.end, uses)); c.end = node->out[0]) {
         if ((!mlc_is_identity(node) && !is_elementwise(node, c.end, &c.varies)) ||
             mlc_graph_is_output(g, node->out[0]))
             break;
