@@ -103,8 +103,9 @@ int *mlc_classes(mlc_arena *arena, const int64_t *keys, int64_t n, int width, in
  * Chains of integer results, as integer nodes: multiply-add-shift and clamp with
  * one multiplier or one per class, else tables. What is returned equals the chains
  * for every x of the proven interval: monotone chains are checked on both sides of
- * every step, others at every x. NULL, without a report, where no such form is
- * found. An error of x carries over as the number of steps within it.
+ * every step, others at every x. NULL, without a report, where a chain has more than
+ * 65,536 steps, or turns within an interval of more numbers. An error of x carries over
+ * as the number of steps within it.
  */
 mlc_value *mlc_q_step(mlc_quant *q, const mlc_form *f);
 /* The same for chains of two integers of at most 2^17 combinations, all of which are checked. */

@@ -242,6 +242,38 @@ static bool small(const mlc_form *f, const mlc_scan *s) {
     return f->n_cls == 1 && s[0].hi - s[0].lo < FEW;
 }
 
+static mlc_value *build(mlc_quant *q, const mlc_form *f, const mlc_scan *s);
+
+/* Of the elements of classes [from, to), as a vector; `place`, by element of f: where they are in it. */
+static mlc_value *build_part(mlc_quant *q, const mlc_form *f, const mlc_scan *s, int from, int to,
+                             int64_t first, int64_t *place) {
+    int64_t n = 0, *index = MLC_NEW_ARRAY(q->arena, mlc_q_elements(f->x), int64_t);
+    int *cls = MLC_NEW_ARRAY(q->arena, mlc_q_elements(f->x), int);
+    for (int64_t i = 0; i < mlc_q_elements(f->x); i++) {
+        int c = mlc_step_class(f, i);
+        if (c < from || c >= to)
+            continue;
+        place[i] = first + n;
+        cls[n] = c - from;
+        index[n++] = i;
+    }
+    mlc_form part = {.n_cls = to - from, .cls = cls, .chain = f->chain + from};
+    mlc_shape shape = {1, {n}};
+    part.x = mlc_q_gather(q, (mlc_value *[]){f->x}, 1, index, 0, &shape);
+    return part.x ? build(q, &part, s + from) : NULL;
+}
+
+/* No form serves all classes: one for each half of them. */
+static mlc_value *divided(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
+    const int middle = f->n_cls / 2;
+    int64_t *place = MLC_NEW_ARRAY(q->arena, mlc_q_elements(f->x), int64_t);
+    mlc_value *half[2] = {build_part(q, f, s, 0, middle, 0, place), NULL};
+    if (half[0])
+        half[1] = build_part(q, f, s, middle, f->n_cls, mlc_q_elements(half[0]), place);
+    mlc_value *in[3] = {half[0], half[1], mlc_q_constant(q, place, &f->x->shape)};
+    return mlc_q_node(q, "Gather", in, 3, &f->x->shape, NULL, 0);
+}
+
 static mlc_value *build(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
     mlc_value *v = as_constant(q, f, s);
     bool same = true;
@@ -260,7 +292,11 @@ static mlc_value *build(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
         v = as_fit(q, f, s);
     if (!v)
         v = mlc_step_halving(q, f, s);
-    return v ? v : mlc_step_any_table(q, f, s);
+    if (!v)
+        v = mlc_step_any_table(q, f, s);
+    if (!v)
+        v = f->n_cls > 1 ? divided(q, f, s) : mlc_step_search(q, f, s);
+    return v;
 }
 
 mlc_value *mlc_q_step(mlc_quant *q, const mlc_form *f) {

@@ -10,6 +10,8 @@
 mlc_value *mlc_step_table(mlc_quant *q, const mlc_form *f, const mlc_scan *s);
 /* The cheapest of what tables can do. */
 mlc_value *mlc_step_any_table(mlc_quant *q, const mlc_form *f, const mlc_scan *s);
+/* A binary search among the steps; for every rising function, and slower than the others. */
+mlc_value *mlc_step_search(mlc_quant *q, const mlc_form *f, const mlc_scan *s);
 /* Division by a power of two that rounds ties to even. */
 mlc_value *mlc_step_halving(mlc_quant *q, const mlc_form *f, const mlc_scan *s);
 
