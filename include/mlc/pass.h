@@ -66,6 +66,8 @@ bool mlc_calibration_read_labels(mlc_graph *g, const char *spec, mlc_calibration
  * result has one tensor per value, indexed by id (constants included). */
 const mlc_tensor **mlc_eval_real(const mlc_graph *g, const mlc_tensor *const *inputs, mlc_arena *arena);
 
+/* Evaluates one node of a SHAPED graph: results rounded to their dtypes. Arena-allocated. */
+const mlc_tensor **mlc_eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in);
 /* Whether the model quantizes anything by itself. */
 bool mlc_quantizes(const mlc_graph *graph);
 /* The same without rounding the results of nodes to their dtypes, floats as DOUBLE:

@@ -8,9 +8,6 @@
 #include "Passes.def"
 #undef MLC_PASS
 
-/* Evaluates one node of a SHAPED graph: results rounded to their dtypes. Arena-allocated. */
-const mlc_tensor **mlc_eval_node(mlc_arena *arena, const mlc_node *node, const mlc_tensor *const *in);
-
 /* INTEGER: computes the intervals of all nodes anew, after operands were replaced.
  * Reports what can no longer be proved. */
 bool mlc_update_intervals(mlc_graph *g);

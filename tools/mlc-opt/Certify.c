@@ -102,7 +102,7 @@ static bool saturated(const mlc_pass_context *context, const int64_t *const *y) 
 
 /* False: the sample is cut off. */
 static bool check(mlc_graph *g, const mlc_pass_context *context, const mlc_tensor *const *inputs,
-                  output_record *record) {
+                  output_record *record, int64_t *ties) {
     const mlc_graph *real = context->origin.graph;
     const int64_t **q = MLC_NEW_ARRAY(g->arena, g->n_inputs + 1, const int64_t *);
     for (int k = 0; k < g->n_inputs; k++)
@@ -110,7 +110,8 @@ static bool check(mlc_graph *g, const mlc_pass_context *context, const mlc_tenso
     const int64_t **y = mlc_eval_int(g, q, g->arena);
     if (saturated(context, y))
         return false;
-    const mlc_tensor **x = mlc_eval_exact(real, inputs, g->arena);
+    const mlc_tensor **x = mlc_quantizes(real) ? opt_reference(&context->origin, inputs, y, g->arena, ties)
+                                               : mlc_eval_exact(real, inputs, g->arena);
     for (int k = 0; k < g->n_outputs; k++)
         compare(g->outputs[k], y[g->outputs[k]->id], x[real->outputs[k]->id], &record[k]);
     return true;
@@ -150,7 +151,7 @@ static void climb(mlc_graph *g, const mlc_pass_context *context, mlc_rng *rng, m
 
 /* How many samples a calibrated range cut off. */
 static int64_t run(mlc_graph *g, const mlc_pass_context *context, int64_t n, uint64_t seed,
-                   output_record *record) {
+                   output_record *record, int64_t *ties) {
     const mlc_graph *real = context->origin.graph;
     mlc_rng rng = {.state = seed};
     mlc_tensor **inputs = MLC_NEW_ARRAY(g->arena, g->n_inputs + 1, mlc_tensor *);
@@ -164,7 +165,7 @@ static int64_t run(mlc_graph *g, const mlc_pass_context *context, int64_t n, uin
             inputs[k] = random_input(g->arena, &rng, real->inputs[k], g->inputs[k], exact, s);
         if (s % work == 2) /* a tenth of the time */
             climb(g, context, &rng, inputs);
-        skipped += !check(g, context, (const mlc_tensor *const *)inputs, record);
+        skipped += !check(g, context, (const mlc_tensor *const *)inputs, record, ties);
         mlc_arena_restore(g->arena, mark);
     }
     return skipped;
@@ -189,9 +190,11 @@ bool opt_certify(mlc_graph *g, const opt_arguments *a) {
     output_record *record = MLC_NEW_ARRAY(g->arena, g->n_outputs + 1, output_record);
     for (int k = 0; k < g->n_outputs; k++)
         record[k].element_worst = MLC_NEW_ARRAY(g->arena, elements(g->outputs[k]) + 1, double);
-    int64_t skipped = run(g, &context, a->certify, a->seed, record);
+    int64_t ties = 0, skipped = run(g, &context, a->certify, a->seed, record, &ties);
     if (skipped)
         printf("%lld of %d samples leave the calibrated ranges\n", (long long)skipped, a->certify);
+    if (ties)
+        printf("%lld values at ties that rounding of floats decides\n", (long long)ties);
     int64_t violations = 0;
     for (int k = 0; k < g->n_outputs; k++) {
         output_record *r = &record[k];
