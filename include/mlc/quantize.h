@@ -18,7 +18,7 @@
 /* A value that `quantize` limits where the real-valued model does not.
  * The certified bounds hold for every sample on which `limited` equals `full`. */
 typedef struct mlc_saturation {
-    const char *origin; /* the node of the model, "name (Op)" */
+    const char *origin;              /* the node of the model, "name (Op)" */
     const mlc_value *full, *limited; /* INTEGER values of one shape and scale */
 } mlc_saturation;
 
@@ -27,10 +27,10 @@ struct mlc_quant {
     mlc_graph *to;   /* INTEGER, being built */
     mlc_arena *arena;
     mlc_diag *diag;
-    const mlc_node *node; /* being rewritten; names and diagnostics come from it */
-    mlc_value **map;      /* by id of `from`'s values; NULL: not bound yet */
+    const mlc_node *node;         /* being rewritten; names and diagnostics come from it */
+    mlc_value **map;              /* by id of `from`'s values; NULL: not bound yet */
     const struct mlc_form **form; /* by id: exact form (form.h), NULL: none. A value may have both */
-    bool quantizes;       /* the model quantizes values itself: forms are of use */
+    bool quantizes;               /* the model quantizes values itself: forms are of use */
     /* Observed range of each value of `from` on the calibration data, by id; NULL without data. */
     double *seen_lo, *seen_hi;
     struct mlc_seen **seen, *seen_all;    /* the same for each element, and for all; NULL without data */
@@ -60,7 +60,7 @@ mlc_value *mlc_q_scalar(mlc_quant *q, int64_t x);
 double mlc_q_real_lo(const mlc_value *v, int64_t i);
 double mlc_q_real_hi(const mlc_value *v, int64_t i);
 double mlc_q_err(const mlc_value *v, int64_t i); /* 0 where err is NULL */
-double mlc_q_max_abs(const mlc_value *v); /* largest |real| over all elements */
+double mlc_q_max_abs(const mlc_value *v);        /* largest |real| over all elements */
 
 /* The same numbers with another scale, rounded to nearest: exact when from/to is
  * an integer, otherwise err grows by half a unit plus the multiplier's error. */
@@ -70,7 +70,10 @@ mlc_value *mlc_q_rescale(mlc_quant *q, mlc_value *v, double scale);
 mlc_value *mlc_q_narrow(mlc_quant *q, mlc_value *v, int bits);
 /* min(max(v, lo), hi) with real bounds rounded outwards to the scale of v. */
 mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi);
-/* The same where the real-valued model has no such limit: noted for reports. */
+/* Nothing but the error of v, of which the real-valued model is known to be in [lo, hi]: at
+ * most the distance from there to the other end of its interval. */
+void mlc_q_bounded(mlc_quant *q, mlc_value *v, double lo, double hi);
+/* mlc_q_clamp where the real-valued model has no such limit: noted for reports. */
 mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi);
 /* Narrows to the working precision: 31 bits, more where the range is so wide that
  * they would be coarser than 2^-17. Every builder that multiplies ends with it. */
@@ -100,8 +103,9 @@ mlc_value *mlc_q_neg(mlc_quant *q, mlc_value *a);
 mlc_value *mlc_q_abs(mlc_quant *q, mlc_value *a);
 /* a / b for 0 < b proven; the quotient gets a scale that keeps the working precision. */
 mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b);
-/* The same with all its bits: to be limited to what is known of the quotient, and then settled. */
-mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b);
+/* The same with all its bits: to be limited to what is known of the quotient, and then settled.
+ * The real-valued model's is known to be in [-most, most], which says how much an error of b matters. */
+mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b, double most);
 /* v, which stands for `of`, settled; before that it saturates at a margin around what
  * calibration has seen of `of`, where its proven range is useless beside that. */
 mlc_value *mlc_q_settle_seen(mlc_quant *q, const mlc_value *of, mlc_value *v);
@@ -122,6 +126,9 @@ mlc_value *mlc_q_where(mlc_quant *q, mlc_value *c, mlc_value *a, mlc_value *b);
  * `lipschitz` bounds |f'| on the interval. */
 typedef double (*mlc_real_fn)(double x, const void *user);
 mlc_value *mlc_q_function(mlc_quant *q, mlc_value *v, mlc_real_fn fn, const void *user, double lipschitz);
+/* The same for a function whose values are all in [lo, hi]: its error is never more than that. */
+mlc_value *mlc_q_bounded_function(mlc_quant *q, mlc_value *v, mlc_real_fn fn, const void *user,
+                                  double lipschitz, double lo, double hi);
 
 /* out.flat[i] = concat(in...).flat[index[i]]; index -1 is `fill` (a real). All
  * data movement (Reshape, Transpose, Slice, Concat, Pad, Expand, ...) is this. */

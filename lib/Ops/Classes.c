@@ -40,7 +40,7 @@ mlc_value *mlc_q_transform(mlc_quant *q, mlc_transform t, mlc_value *scores) {
     if (!scores || t == MLC_TRANSFORM_NONE)
         return scores;
     if (t == MLC_TRANSFORM_LOGISTIC)
-        return mlc_q_function(q, scores, logistic, NULL, 0.25);
+        return mlc_q_bounded_function(q, scores, logistic, NULL, 0.25, 0, 1);
     return mlc_q_softmax(q, scores, mlc_view_axis(&scores->shape, scores->shape.rank - 1));
 }
 

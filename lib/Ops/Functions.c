@@ -139,7 +139,7 @@ static void eval_erf(const mlc_node *node, const mlc_tensor *const *in, mlc_tens
 
 static bool quantize_erf(mlc_quant *q, const mlc_node *node) {
     mlc_value *x = mlc_q_value(q, node->in[0]);
-    return mlc_q_result(q, node, x ? mlc_q_function(q, x, real_erf, NULL, M_2_SQRTPI) : NULL);
+    return mlc_q_result(q, node, x ? mlc_q_bounded_function(q, x, real_erf, NULL, M_2_SQRTPI, -1, 1) : NULL);
 }
 
 static void eval_sqrt(const mlc_node *node, const mlc_tensor *const *in, mlc_tensor *const *out) {

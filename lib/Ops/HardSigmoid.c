@@ -43,10 +43,20 @@ static bool quantize_sigmoid(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, x ? gate(q, x, &p) : NULL);
 }
 
+/* With c = max(-3, min(3, x)): c * (c + 3) / 6 + max(0, x - 3). No factor is large, and no error multiplied.
+ */
 static bool quantize_swish(mlc_quant *q, const mlc_node *node) {
+    const double end = 3;
     mlc_value *x = mlc_q_value(q, node->in[0]);
-    mlc_value *y = x ? gate(q, x, &swish_gate) : NULL;
-    return mlc_q_result(q, node, y ? mlc_q_mul(q, x, y) : NULL);
+    mlc_value *c = x ? mlc_q_clamp(q, x, -end, end) : NULL;
+    mlc_value *factor = c ? gate(q, c, &swish_gate) : NULL;
+    mlc_value *y = factor ? mlc_q_mul(q, c, factor) : NULL;
+    if (y && mlc_q_max_real(x) > end) {
+        mlc_value *over = mlc_q_shift_by(q, x, -end);
+        over = over ? mlc_q_at_least(q, over, 0) : NULL;
+        y = over ? mlc_q_add(q, y, over) : NULL;
+    }
+    return mlc_q_result(q, node, y);
 }
 
 #define ROW(NAME, FUNCTION, SINCE, DOC, ...)        \

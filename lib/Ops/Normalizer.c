@@ -66,7 +66,7 @@ static mlc_value *by_length(mlc_quant *q, mlc_value *x, bool squares) {
     if (v && squares)
         v = mlc_q_sqrt(q, v);
     v = v ? at_least_one_unit(q, v) : NULL;
-    mlc_value *y = v ? mlc_q_quotient(q, x, v) : NULL;
+    mlc_value *y = v ? mlc_q_quotient(q, x, v, 1) : NULL;
     return y ? mlc_q_settle(q, mlc_q_within(q, y, 1)) : NULL;
 }
 
@@ -85,7 +85,8 @@ static mlc_value *by_maximum(mlc_quant *q, mlc_value *x) {
     mlc_value *size = mlc_q_abs(q, max);
     size = size ? at_least_one_unit(q, size) : NULL;
     mlc_value *minus = negative ? mlc_q_neg(q, x) : NULL;
-    mlc_value *y = minus && size ? mlc_q_quotient(q, mlc_q_where(q, negative, minus, x), size) : NULL;
+    mlc_value *y =
+        minus && size ? mlc_q_quotient(q, mlc_q_where(q, negative, minus, x), size, INFINITY) : NULL;
     if (!y)
         return NULL;
     const int64_t total = mlc_shape_elements(&y->shape), n = y->shape.dim[1];

@@ -111,16 +111,16 @@ mlc_value *mlc_q_times_sign(mlc_quant *q, mlc_value *v, mlc_value *sign) {
  * takes one unit for the smallest divisor, which may be too much, and moves
  * smaller ones up to it: the error grows accordingly.
  */
-static mlc_value *divide_positive(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
+static mlc_value *divide_positive(mlc_quant *q, mlc_value *a, mlc_value *b, double least, double most) {
     b = mlc_q_at_least(q, b, least);
-    mlc_value *r = b ? mlc_q_quotient(q, a, b) : NULL;
+    mlc_value *r = b ? mlc_q_quotient(q, a, b, most) : NULL;
     if (!r)
         return NULL;
     const int64_t n = mlc_shape_elements(&r->shape);
     double *err = MLC_NEW_ARRAY(q->arena, n, double);
     for (int64_t i = 0; i < n; i++) {
         const int64_t k = mlc_shape_broadcast_index(&b->shape, &r->shape, i);
-        const double quotient = fmax(fabs((double)r->lo[i]), fabs((double)r->hi[i])) * r->scale;
+        const double quotient = fmin(fmax(fabs((double)r->lo[i]), fabs((double)r->hi[i])) * r->scale, most);
         err[i] = mlc_q_err(r, i);
         if (mlc_q_real_lo(b, k) < b->scale)
             err[i] = (err[i] + quotient) * fmax(b->scale / least, 1);
@@ -142,15 +142,15 @@ mlc_value *mlc_q_divisor(mlc_quant *q, const mlc_value *v, mlc_value *b) {
     return mlc_q_saturate(q, b, seen / DIVISOR_MARGIN, fmax(seen, mlc_q_max_real(b)));
 }
 
-/* a / b with all its bits. */
-static mlc_value *divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
+/* a / b, known to be in [-most, most], with all its bits. */
+static mlc_value *divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least, double most) {
     if (!a || !b)
         return NULL;
     mlc_value *sign = mlc_q_signs(q, b);
     if (sign)
-        return mlc_q_quotient(q, mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign));
+        return mlc_q_quotient(q, mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign), most);
     if (least > 0)
-        return divide_positive(q, a, b, least);
+        return divide_positive(q, a, b, least, most);
     mlc_error_at(q->diag, q->node, "the divisor lies in [%g, %g] and is not proved to keep away from 0",
                  mlc_q_min_real(b), mlc_q_max_real(b));
     mlc_note(q->diag, "bound the divisor in the model, e.g. with Clip or by adding a positive constant");
@@ -158,16 +158,16 @@ static mlc_value *divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least)
 }
 
 mlc_value *mlc_q_divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least) {
-    return mlc_q_settle(q, divide(q, a, b, least));
+    return mlc_q_settle(q, divide(q, a, b, least, INFINITY));
 }
 
 mlc_value *mlc_q_divide_within(mlc_quant *q, mlc_value *a, mlc_value *b, double least, double most) {
-    mlc_value *r = divide(q, a, b, least);
+    mlc_value *r = divide(q, a, b, least, most);
     return r ? mlc_q_settle(q, mlc_q_within(q, r, most)) : NULL;
 }
 
 mlc_value *mlc_q_divide_seen(mlc_quant *q, const mlc_value *of, mlc_value *a, mlc_value *b, double least) {
-    return mlc_q_settle_seen(q, of, divide(q, a, b, least));
+    return mlc_q_settle_seen(q, of, divide(q, a, b, least, INFINITY));
 }
 
 mlc_value *mlc_q_sqrt(mlc_quant *q, mlc_value *v) {

@@ -66,7 +66,7 @@ static mlc_value *minus(const layer *l, mlc_value *a, mlc_value *b) {
 static mlc_value *function(const layer *l, int which, mlc_value *x) {
     const mlc_activation *a = l->r->activation[l->d][which];
     if (!x || isfinite(a->most))
-        return x ? mlc_q_function(l->q, x, a->fn, NULL, a->slope) : NULL;
+        return x ? mlc_q_bounded_function(l->q, x, a->fn, NULL, a->slope, -a->most, a->most) : NULL;
     return mlc_q_at_least(l->q, x, 0); /* Relu */
 }
 

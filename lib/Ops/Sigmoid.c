@@ -14,7 +14,7 @@ static void eval_sigmoid(const mlc_node *node, const mlc_tensor *const *in, mlc_
 
 static bool quantize_sigmoid(mlc_quant *q, const mlc_node *node) {
     mlc_value *x = mlc_q_value(q, node->in[0]);
-    return mlc_q_result(q, node, x ? mlc_q_function(q, x, sigmoid, NULL, 0.25) : NULL);
+    return mlc_q_result(q, node, x ? mlc_q_bounded_function(q, x, sigmoid, NULL, 0.25, 0, 1) : NULL);
 }
 
 static double tangent(double x, const void *user) {
@@ -29,7 +29,7 @@ static void eval_tanh(const mlc_node *node, const mlc_tensor *const *in, mlc_ten
 
 static bool quantize_tanh(mlc_quant *q, const mlc_node *node) {
     mlc_value *x = mlc_q_value(q, node->in[0]);
-    return mlc_q_result(q, node, x ? mlc_q_function(q, x, tangent, NULL, 1) : NULL);
+    return mlc_q_result(q, node, x ? mlc_q_bounded_function(q, x, tangent, NULL, 1, -1, 1) : NULL);
 }
 
 static double softplus(double x, const void *user) {
@@ -63,7 +63,7 @@ static bool quantize_softsign(mlc_quant *q, const mlc_node *node) {
     mlc_value *size = x ? mlc_q_abs(q, x) : NULL;
     mlc_value *divisor = size ? mlc_q_shift_by(q, size, 1) : NULL;
     divisor = divisor ? mlc_q_at_least(q, divisor, 1) : NULL;
-    return mlc_q_result(q, node, mlc_q_divide(q, x, divisor, 1));
+    return mlc_q_result(q, node, mlc_q_divide_within(q, x, divisor, 1, 1));
 }
 
 #define ROW(NAME, FUNCTION, DOC)                                                \

@@ -125,7 +125,7 @@ static bool shifted(mlc_quant *q, const rows *r, mlc_value **difference, mlc_val
     mlc_value *most = reduce(q, r, MLC_REDUCE_MAX, r->x);
     *difference = most ? mlc_q_sub(q, r->x, most) : NULL;
     *difference = *difference ? mlc_q_at_most(q, *difference, 0) : NULL;
-    *powers = *difference ? mlc_q_function(q, *difference, exponential, NULL, 1) : NULL;
+    *powers = *difference ? mlc_q_bounded_function(q, *difference, exponential, NULL, 1, 0, 1) : NULL;
     *sum = reduce(q, r, MLC_REDUCE_SUM, *powers);
     *sum = *sum ? mlc_q_clamp(q, *sum, 1, (double)r->view.n) : NULL;
     return *sum != NULL;
@@ -137,6 +137,8 @@ mlc_value *mlc_q_softmax(mlc_quant *q, mlc_value *x, mlc_axis_view view) {
     if (!rows_begin(q, view, x, &r) || !shifted(q, &r, &difference, &powers, &sum))
         return NULL;
     mlc_value *y = mlc_q_div(q, powers, sum);
+    if (y)
+        mlc_q_bounded(q, y, 0, 1);
     return y ? mlc_q_reshape(q, y, &x->shape) : NULL;
 }
 

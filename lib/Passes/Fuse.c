@@ -2,20 +2,20 @@
  * Patterns of nodes that are one function of a better kind: where a part of them is
  * singular, or grows without bound, and the whole is not.
  */
-#include "Passes.h"
+#include "Fuse.h"
 
 #include "mlc/op.h"
 
 #include <math.h>
 #include <string.h>
 
-static bool is(const mlc_node *node, const char *name) {
+bool mlc_fuse_is(const mlc_node *node, const char *name) {
     return node && strcmp(node->op->domain, "") == 0 && strcmp(node->op->name, name) == 0;
 }
 
 static bool is_any(const mlc_node *node, const char *const *names) {
     for (; *names; names++)
-        if (is(node, *names))
+        if (mlc_fuse_is(node, *names))
             return true;
     return false;
 }
@@ -38,7 +38,7 @@ static mlc_value *insert(mlc_graph *g, mlc_node *before, const char *name, mlc_v
 /* Log(Sigmoid(x)) = -Softplus(-x) */
 static bool log_sigmoid(mlc_graph *g, mlc_node *node) {
     mlc_node *sigmoid = node->in[0]->producer, *before = node->next;
-    if (!is(node, "Log") || !is(sigmoid, "Sigmoid"))
+    if (!mlc_fuse_is(node, "Log") || !mlc_fuse_is(sigmoid, "Sigmoid"))
         return false;
     mlc_value *x = sigmoid->in[0], *out = node->out[0];
     mlc_graph_remove(g, node);
@@ -51,7 +51,7 @@ static bool log_sigmoid(mlc_graph *g, mlc_node *node) {
 /* Log(Softmax(x)) = LogSoftmax(x), with the attributes and version of Softmax. */
 static bool log_softmax(mlc_graph *g, mlc_node *node) {
     mlc_node *softmax = node->in[0]->producer;
-    if (!is(node, "Log") || !is(softmax, "Softmax"))
+    if (!mlc_fuse_is(node, "Log") || !mlc_fuse_is(softmax, "Softmax"))
         return false;
     const mlc_op *op = mlc_op_find("", "LogSoftmax", softmax->opset);
     mlc_value *x = softmax->in[0], *out = node->out[0];
@@ -65,8 +65,7 @@ static bool log_softmax(mlc_graph *g, mlc_node *node) {
     return true;
 }
 
-/* The one value of a float constant; NAN where it has several, or is none. */
-static double number(const mlc_value *v) {
+double mlc_fuse_number(const mlc_value *v) {
     if (!v->constant || !mlc_dtype_is_float(v->constant->dtype))
         return NAN;
     int64_t n = mlc_shape_elements(&v->shape);
@@ -81,7 +80,9 @@ static double inverse_of(const mlc_value *v, mlc_value **y) {
     static const char *const never_negative[] = {"Sqrt", "Abs", "ReduceL1", "ReduceL2", "ReduceSumSquare",
                                                  NULL};
     const mlc_node *node = v->producer;
-    double c = is(node, "Reciprocal") ? 1 : is(node, "Div") ? number(node->in[0]) : NAN;
+    double c = mlc_fuse_is(node, "Reciprocal") ? 1
+               : mlc_fuse_is(node, "Div")      ? mlc_fuse_number(node->in[0])
+                                               : NAN;
     if (!(c > 0) || !isfinite(c))
         return NAN;
     *y = node->in[node->n_in - 1];
@@ -90,11 +91,11 @@ static double inverse_of(const mlc_value *v, mlc_value **y) {
 
 /* Min(c / y, k) = c / Max(y, c / k) for y >= 0, where c / 0 is infinite. */
 static bool bounded_inverse(mlc_graph *g, mlc_node *node) {
-    if (!is(node, "Min") || node->n_in != 2)
+    if (!mlc_fuse_is(node, "Min") || node->n_in != 2)
         return false;
     for (int i = 0; i < 2; i++) {
         mlc_value *y, *inverse = node->in[i], *out = node->out[0];
-        double k = number(node->in[1 - i]), c = inverse_of(inverse, &y);
+        double k = mlc_fuse_number(node->in[1 - i]), c = inverse_of(inverse, &y);
         if (!(k > 0) || !isfinite(k) || isnan(c) || !mlc_shape_equal(&out->shape, &inverse->shape) ||
             !mlc_dtype_is_float(out->dtype))
             continue;
@@ -116,11 +117,12 @@ static bool bounded_inverse(mlc_graph *g, mlc_node *node) {
 
 /* Max(x, -inf) = x, Min(x, inf) = x */
 static bool no_limit(mlc_graph *g, mlc_node *node) {
-    double limit = is(node, "Max") ? -INFINITY : INFINITY;
-    if ((!is(node, "Max") && !is(node, "Min")) || node->n_in != 2)
+    double limit = mlc_fuse_is(node, "Max") ? -INFINITY : INFINITY;
+    if ((!mlc_fuse_is(node, "Max") && !mlc_fuse_is(node, "Min")) || node->n_in != 2)
         return false;
     for (int i = 0; i < 2; i++)
-        if (number(node->in[1 - i]) == limit && mlc_shape_equal(&node->in[i]->shape, &node->out[0]->shape)) {
+        if (mlc_fuse_number(node->in[1 - i]) == limit &&
+            mlc_shape_equal(&node->in[i]->shape, &node->out[0]->shape)) {
             mlc_value *x = node->in[i], *out = node->out[0];
             mlc_node *before = node->next;
             mlc_graph_remove(g, node);
@@ -134,7 +136,8 @@ void mlc_fuse(mlc_graph *g) {
     MLC_FOR_NODES_SAFE (g, node, following) {
         if (node->n_in == 0 || !node->in[0])
             continue;
-        if (log_sigmoid(g, node) || log_softmax(g, node) || bounded_inverse(g, node) || no_limit(g, node))
+        if (mlc_fuse_activation(g, node) || log_sigmoid(g, node) || log_softmax(g, node) ||
+            bounded_inverse(g, node) || no_limit(g, node))
             continue;
     }
     mlc_graph_sweep(g);

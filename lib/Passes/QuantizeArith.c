@@ -162,7 +162,7 @@ static mlc_value *short_divisor(mlc_quant *q, mlc_value *b) {
     return spare > 0 ? mlc_q_shift_right(q, b, spare) : b;
 }
 
-mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b) {
+mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b, double most) {
     if (!a || !b || !(b = positive_divisor(q, b)) || !(b = short_divisor(q, b)))
         return NULL;
     int have = mlc_q_bits((uint64_t)mlc_q_magnitude(a)), extend = MLC_ACCUMULATOR_BITS - 1 - have;
@@ -177,14 +177,14 @@ mlc_value *mlc_q_quotient(mlc_quant *q, mlc_value *a, mlc_value *b) {
     for (int64_t i = 0; i < mlc_q_elements(r); i++) {
         int64_t k = mlc_shape_broadcast_index(&b->shape, &r->shape, i);
         double least = fmax((double)b->lo[k] * b->scale - mlc_q_err(b, k), b->scale);
-        double quotient = fmax(fabs((double)r->lo[i]), fabs((double)r->hi[i])) * r->scale;
+        double quotient = fmin(fmax(fabs((double)r->lo[i]), fabs((double)r->hi[i])) * r->scale, most);
         err[i] = (operand_err(r, a, i) + quotient * operand_err(r, b, i)) / least + r->scale;
     }
     return r;
 }
 
 mlc_value *mlc_q_div(mlc_quant *q, mlc_value *a, mlc_value *b) {
-    return mlc_q_settle(q, mlc_q_quotient(q, a, b));
+    return mlc_q_settle(q, mlc_q_quotient(q, a, b, INFINITY));
 }
 
 mlc_value *mlc_q_mul_real(mlc_quant *q, mlc_value *v, const double *c, const mlc_shape *shape) {
@@ -239,8 +239,24 @@ static mlc_value *clamp_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
     return v;
 }
 
+void mlc_q_bounded(mlc_quant *q, mlc_value *v, double lo, double hi) {
+    const int64_t n = mlc_q_elements(v);
+    double *err = MLC_NEW_ARRAY(q->arena, n + 1, double);
+    if (!v->err)
+        return;
+    for (int64_t i = 0; i < n; i++) {
+        double real_lo = fmax(lo, mlc_q_real_lo(v, i)), real_hi = fmin(hi, mlc_q_real_hi(v, i));
+        err[i] = fmin(v->err[i],
+                      fmax((double)v->hi[i] * v->scale - real_lo, real_hi - (double)v->lo[i] * v->scale));
+    }
+    v->err = err;
+}
+
 mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
-    return v ? clamp_to(q, v, bound(v, lo, false), bound(v, hi, true)) : NULL;
+    mlc_value *r = v ? clamp_to(q, v, bound(v, lo, false), bound(v, hi, true)) : NULL;
+    if (r && r != v)
+        mlc_q_bounded(q, r, lo, hi);
+    return r;
 }
 
 mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {

@@ -194,3 +194,11 @@ mlc_value *mlc_q_function(mlc_quant *q, mlc_value *v, mlc_real_fn fn, const void
         return r;
     return with_error(q, r, v, 4 * c.tolerance, 0);
 }
+
+mlc_value *mlc_q_bounded_function(mlc_quant *q, mlc_value *v, mlc_real_fn fn, const void *user,
+                                  double lipschitz, double lo, double hi) {
+    mlc_value *r = mlc_q_function(q, v, fn, user, lipschitz);
+    if (r)
+        mlc_q_bounded(q, r, lo, hi);
+    return r;
+}

@@ -1,14 +1,10 @@
-/*
- * --certify=N: the certified bounds against N inputs. Both evaluators run on real
- * numbers from the whole declared range of every input: extremes, uniform ones,
- * and ones of small magnitude, none of them on the grid of the input format; some
- * are moved to where rounding them hurts most.
+/* --certify=N: the certified bounds against N inputs from the whole declared range of every input (Search.h).
  */
 #include "Opt.h"
+#include "Search.h"
 
 #include "mlc/mlc.h"
 #include "mlc/pass.h"
-#include "mlc/rng.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,41 +22,9 @@ static int64_t elements(const mlc_value *v) {
     return mlc_shape_elements(&v->shape);
 }
 
-/* Uniform in [0,1). */
-static double unit(mlc_rng *rng) {
-    return (double)(mlc_rng_next(rng) >> 11) * 0x1p-53;
-}
-
-static double any_real(mlc_rng *rng, double lo, double hi, int kind) {
-    if (kind == 0)
-        return mlc_rng_next(rng) & 1 ? lo : hi;
-    if (kind == 1)
-        return lo + unit(rng) * (hi - lo);
-    double magnitude = fmax(fabs(lo), fabs(hi)) * exp2(-32 * unit(rng)), x = (2 * unit(rng) - 1) * magnitude;
-    return fmin(fmax(x, lo), hi);
-}
-
-/* `exact`: of type DOUBLE where the model takes floats. Sample s: all low, all high, then each kind in turn;
- * every fourth mixes kinds. */
-static mlc_tensor *random_input(mlc_arena *arena, mlc_rng *rng, const mlc_value *from, const mlc_value *to,
-                                bool exact, int64_t s) {
-    bool is_float = mlc_dtype_is_float(from->dtype);
-    mlc_tensor *t = mlc_tensor_create(arena, is_float && exact ? MLC_DOUBLE : from->dtype, &from->shape);
-    for (int64_t i = 0; i < elements(to); i++) {
-        double lo = (double)(to->lo[i] - to->zero) * to->scale,
-               hi = (double)(to->hi[i] - to->zero) * to->scale;
-        int kind = s % 4 < 3 ? (int)(s % 4) : (int)(mlc_rng_next(rng) % 3);
-        if (!is_float)
-            t->i[i] = s == 0 || s == 1 || kind == 0
-                          ? (s == 0 || (s > 1 && mlc_rng_next(rng) & 1) ? to->lo[i] : to->hi[i])
-                          : mlc_rng_range(rng, to->lo[i], to->hi[i]);
-        else
-            t->f[i] = mlc_dtype_round(t->dtype, s == 0 ? lo : s == 1 ? hi : any_real(rng, lo, hi, kind));
-    }
-    return t;
-}
-
-static void compare(const mlc_value *v, const int64_t *q, const mlc_tensor *real, output_record *r) {
+/* How bad the worst element is: its distance in parts of its bound. */
+static double compare(const mlc_value *v, const int64_t *q, const mlc_tensor *real, output_record *r) {
+    double worst = 0;
     for (int64_t i = 0; i < elements(v); i++) {
         double x = mlc_tensor_real(real, i), bound = v->err ? v->err[i] : 0;
         if (!isfinite(x)) {
@@ -77,7 +41,9 @@ static void compare(const mlc_value *v, const int64_t *q, const mlc_tensor *real
             r->violations++;
         if (off > r->element_worst[i])
             r->element_worst[i] = off;
+        worst = fmax(worst, bound > 0 ? off / bound : off);
     }
+    return worst;
 }
 
 static void sum_up(const mlc_value *v, output_record *r) {
@@ -102,7 +68,7 @@ static bool saturated(const mlc_pass_context *context, const int64_t *const *y) 
 
 /* False: the sample is cut off. */
 static bool check(mlc_graph *g, const mlc_pass_context *context, const mlc_tensor *const *inputs,
-                  output_record *record, int64_t *ties) {
+                  output_record *record, double *score, int64_t *ties) {
     const mlc_graph *real = context->origin.graph;
     const int64_t **q = MLC_NEW_ARRAY(g->arena, g->n_inputs + 1, const int64_t *);
     for (int k = 0; k < g->n_inputs; k++)
@@ -113,59 +79,24 @@ static bool check(mlc_graph *g, const mlc_pass_context *context, const mlc_tenso
     const mlc_tensor **x = mlc_quantizes(real) ? opt_reference(&context->origin, inputs, y, g->arena, ties)
                                                : mlc_eval_exact(real, inputs, g->arena);
     for (int k = 0; k < g->n_outputs; k++)
-        compare(g->outputs[k], y[g->outputs[k]->id], x[real->outputs[k]->id], &record[k]);
+        score[k] = compare(g->outputs[k], y[g->outputs[k]->id], x[real->outputs[k]->id], &record[k]);
     return true;
-}
-
-/* Moves a sample to where its rounding hurts one output most: every input half a
- * step from its grid, to the side that the output's slope says. */
-static void climb(mlc_graph *g, const mlc_pass_context *context, mlc_rng *rng, mlc_tensor **inputs) {
-    const mlc_graph *real = context->origin.graph;
-    int k = (int)(mlc_rng_next(rng) % (uint64_t)g->n_outputs);
-    const mlc_value *out = real->outputs[k];
-    if (elements(out) == 0)
-        return;
-    int64_t i = (int64_t)(mlc_rng_next(rng) % (uint64_t)elements(out));
-    const mlc_tensor *const *in = (const mlc_tensor *const *)inputs;
-    double before = mlc_tensor_real(mlc_eval_exact(real, in, g->arena)[out->id], i);
-    for (int input = 0; input < g->n_inputs; input++) {
-        const mlc_value *v = g->inputs[input];
-        mlc_tensor *t = inputs[input];
-        if (t->dtype != MLC_DOUBLE)
-            continue;
-        const int64_t *q = mlc_input_to_int(g->arena, v, t, NULL);
-        double *moved = MLC_NEW_ARRAY(g->arena, elements(v) + 1, double);
-        for (int64_t e = 0; e < elements(v); e++) {
-            mlc_arena_mark mark = mlc_arena_save(g->arena);
-            double x = t->f[e];
-            t->f[e] = x + v->scale;
-            double after = mlc_tensor_real(mlc_eval_exact(real, in, g->arena)[out->id], i);
-            t->f[e] = x;
-            moved[e] = ((double)(q[e] - v->zero) + (after < before ? -0.4999 : 0.4999)) * v->scale;
-            mlc_arena_restore(g->arena, mark);
-        }
-        for (int64_t e = 0; e < elements(v); e++)
-            t->f[e] = moved[e];
-    }
 }
 
 /* How many samples a calibrated range cut off. */
 static int64_t run(mlc_graph *g, const mlc_pass_context *context, int64_t n, uint64_t seed,
                    output_record *record, int64_t *ties) {
-    const mlc_graph *real = context->origin.graph;
-    mlc_rng rng = {.state = seed};
-    mlc_tensor **inputs = MLC_NEW_ARRAY(g->arena, g->n_inputs + 1, mlc_tensor *);
-    int64_t skipped = 0, work = 10;
-    bool exact = !mlc_quantizes(real);
-    for (int k = 0; k < g->n_inputs; k++)
-        work += 10 * elements(g->inputs[k]);
+    opt_search search;
+    opt_search_begin(&search, context->origin.graph, g, seed);
+    int64_t skipped = 0;
     for (int64_t s = 0; s < n; s++) {
         mlc_arena_mark mark = mlc_arena_save(g->arena);
-        for (int k = 0; k < g->n_inputs; k++)
-            inputs[k] = random_input(g->arena, &rng, real->inputs[k], g->inputs[k], exact, s);
-        if (s % work == 2) /* a tenth of the time */
-            climb(g, context, &rng, inputs);
-        skipped += !check(g, context, (const mlc_tensor *const *)inputs, record, ties);
+        mlc_tensor **inputs = opt_search_next(&search, g->arena, s);
+        double *score = MLC_NEW_ARRAY(g->arena, g->n_outputs + 1, double);
+        if (check(g, context, (const mlc_tensor *const *)inputs, record, score, ties))
+            opt_search_note(&search, inputs, score);
+        else
+            skipped++;
         mlc_arena_restore(g->arena, mark);
     }
     return skipped;
