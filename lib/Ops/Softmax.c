@@ -89,7 +89,21 @@ typedef struct rows {
     mlc_shape shape, reduced;
     int64_t *index;
     mlc_value *x;
+    double *err; /* of each element of x, once this is taken for exact: the largest error in its row */
 } rows;
+
+/*
+ * An error e of all x moves results by e/2 at most, and their logarithms by 2e. Bounds made of
+ * those of the parts do not see that these move together: the parts are computed from
+ * x as if it were exact, and this is added in the end.
+ */
+static void carry_error(mlc_quant *q, const rows *r, mlc_value *y, double times) {
+    const int64_t n = mlc_shape_elements(&y->shape);
+    double *err = MLC_NEW_ARRAY(q->arena, n + 1, double);
+    for (int64_t i = 0; i < n; i++)
+        err[i] = mlc_q_err(y, i) + times * r->err[i];
+    y->err = err;
+}
 
 static bool rows_begin(mlc_quant *q, mlc_axis_view v, mlc_value *x, rows *r) {
     r->view = v;
@@ -119,9 +133,22 @@ static double logarithm_of(double x, const void *user) {
     return log(x);
 }
 
+static void take_for_exact(mlc_quant *q, rows *r) {
+    const int64_t n = r->view.n, rows_n = r->view.outer * r->view.inner;
+    r->err = MLC_NEW_ARRAY(q->arena, rows_n * n + 1, double);
+    for (int64_t row = 0; row < rows_n; row++) {
+        double most = 0;
+        for (int64_t j = 0; j < n; j++)
+            most = fmax(most, mlc_q_err(r->x, r->index[row * n + j]));
+        for (int64_t j = 0; j < n; j++)
+            r->err[r->index[row * n + j]] = most;
+    }
+    r->x->err = NULL;
+}
+
 /* x - max, and the sum of its exponentials: at least 1, because one of them is exp(0). */
-static bool shifted(mlc_quant *q, const rows *r, mlc_value **difference, mlc_value **powers,
-                    mlc_value **sum) {
+static bool shifted(mlc_quant *q, rows *r, mlc_value **difference, mlc_value **powers, mlc_value **sum) {
+    take_for_exact(q, r);
     mlc_value *most = reduce(q, r, MLC_REDUCE_MAX, r->x);
     *difference = most ? mlc_q_sub(q, r->x, most) : NULL;
     *difference = *difference ? mlc_q_at_most(q, *difference, 0) : NULL;
@@ -137,9 +164,11 @@ mlc_value *mlc_q_softmax(mlc_quant *q, mlc_value *x, mlc_axis_view view) {
     if (!rows_begin(q, view, x, &r) || !shifted(q, &r, &difference, &powers, &sum))
         return NULL;
     mlc_value *y = mlc_q_div(q, powers, sum);
-    if (y)
-        mlc_q_bounded(q, y, 0, 1);
-    return y ? mlc_q_reshape(q, y, &x->shape) : NULL;
+    if (!y)
+        return NULL;
+    carry_error(q, &r, y, 0.5);
+    mlc_q_bounded(q, y, 0, 1);
+    return mlc_q_reshape(q, y, &x->shape);
 }
 
 static mlc_value *softmax(mlc_quant *q, const mlc_node *node, mlc_value *x) {
@@ -199,7 +228,10 @@ static bool quantize_log_softmax(mlc_quant *q, const mlc_node *node) {
         !shifted(q, &r, &difference, &powers, &sum))
         return false;
     mlc_value *log_sum = mlc_q_function(q, sum, logarithm_of, NULL, 1.01);
-    return mlc_q_result(q, node, log_sum ? mlc_q_sub(q, difference, log_sum) : NULL);
+    mlc_value *y = log_sum ? mlc_q_sub(q, difference, log_sum) : NULL;
+    if (y)
+        carry_error(q, &r, y, 2);
+    return mlc_q_result(q, node, y);
 }
 
 static bool quantize_hardmax(mlc_quant *q, const mlc_node *node) {

@@ -103,6 +103,17 @@ bool mlc_interval_provable(mlc_graph *g, mlc_node *node) {
     return ok;
 }
 
+/* Equal integers may stand for different real values: the bound is to hold for both. */
+static void keep_larger_error(mlc_arena *arena, mlc_value *v, const mlc_value *other) {
+    const int64_t n = mlc_shape_elements(&v->shape);
+    if (!other->err)
+        return;
+    double *err = MLC_NEW_ARRAY(arena, n + 1, double);
+    for (int64_t i = 0; i < n; i++)
+        err[i] = v->err && v->err[i] > other->err[i] ? v->err[i] : other->err[i];
+    v->err = err;
+}
+
 mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
     (void)context;
     MLC_FOR_NODES_SAFE (g, node, following) {
@@ -111,6 +122,7 @@ mlc_graph *mlc_pass_clean(mlc_graph *g, mlc_pass_context *context) {
             other = other->prev;
         if (!other || !same_node(node, other) || mlc_graph_is_output(g, node->out[0]))
             continue;
+        keep_larger_error(g->arena, other->out[0], node->out[0]);
         mlc_graph_replace(g, node->out[0], other->out[0]);
         mlc_graph_remove(g, node);
     }

@@ -86,6 +86,11 @@ static void find_bend(curve *c) {
     }
     if (c->b < c->a)
         c->b = c->a;
+    /* Nor one that is short beside what bends. */
+    if (c->a - c->lo < (c->b - c->a) / TAIL_GAIN)
+        c->a = c->lo;
+    if (c->hi - c->b < (c->b - c->a) / TAIL_GAIN)
+        c->b = c->hi;
 }
 
 /* slope * min(x - a, 0) or slope * max(x - b, 0). */
