@@ -50,6 +50,8 @@ if can_load_bpf():
     config.available_features.add("bpf")
 if lit_config.params.get("whole"):
     config.available_features.add("whole")
+if os.path.exists(os.path.join(config.build_dir, "build.ninja")):
+    config.available_features.add("ninja")
 if config.fuzz:
     config.available_features.add("fuzz")
 if config.sanitize:

@@ -111,6 +111,41 @@ def fuse():
          lambda x: np.minimum(1 / np.sqrt((x * x).sum(-1, keepdims=True)), 1e3), axes)
 
 
+# --- activations in the spellings of exporters; the bounds say that no factor's error was multiplied ---
+
+def activations():
+    def gated(name, gate, constants=(), scaled="g"):
+        gate = [node(*g[:3], **(g[3] if len(g) > 3 else {})) for g in gate]
+        product = [node("Mul", f"{scaled} x", "y")] if "y" not in gate[-1].output else []
+        case(name, gate + product, {"x": [9]}, reference, constants, draw=lambda *s: 4 * normal(*s), bound=7e-5)
+
+    def reference(x):
+        return x * sigmoid(x)
+    gated("silu", [("Sigmoid", "x", "g")])
+
+    def reference(x):
+        return x * np.tanh(np.logaddexp(0, x))
+    gated("mish", [("Softplus", "x", "s"), ("Tanh", "s", "g")])
+
+    def reference(x):
+        return x * np.clip(x / 6 + .5, 0, 1)
+    numbers = [(k, np.float32(v)) for k, v in {"zero": 0, "six": 6, "three": 3, "sixth": 1 / 6}.items()]
+    gated("hard_swish_op", [("HardSwish", "x", "y")])
+    gated("hard_swish", [("HardSigmoid", "x", "g", {"alpha": 1 / 6, "beta": .5})])
+    clip = [("Add", "x three", "t"), ("Clip", "t zero six", "c")]
+    gated("hard_swish_keras", clip + [("Mul", "c x", "m"), ("Mul", "sixth m", "y")], numbers)
+    gated("hard_swish_div", clip + [("Div", "c six", "g")], numbers)
+
+    def reference(x):
+        return x / (1 + np.abs(x))
+    gated("softsign", [("Abs", "x", "a"), ("Add", "one a", "b"), ("Div", "x b", "y")], [("one", np.float32(1))])
+
+    def reference(x):
+        return np.logaddexp(0, x)
+    gated("softplus_torch", [("Greater", "x t", "c"), ("Softplus", "x", "s"), ("Where", "c x s", "y")],
+          [("t", np.float32(20))])
+
+
 # --- masks of -inf in front of Softmax ---
 
 def masks():
