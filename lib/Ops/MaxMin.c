@@ -72,11 +72,55 @@ static mlc_value *combine(mlc_quant *q, const mlc_node *node,
     return v;
 }
 
+/* Bits that a constant of magnitude `most` needs to have the scale of v. */
+static int bits_beside(const mlc_value *v, double most) {
+    enum { USUAL = 31, MOST = 60 };
+    int exponent, scale;
+    if (!(most > 0) || frexp(v->scale, &scale) != 0.5)
+        return USUAL;
+    frexp(most, &exponent);
+    const int bits = exponent - (scale - 1);
+    return bits < 1 ? 1 : bits > MOST ? MOST : bits;
+}
+
+/*
+ * Constants to compare v with. Beyond the range of v they decide as its ends do: so
+ * one scale serves limits of features of very different sizes, and infinite ones.
+ */
+static mlc_value *limits(mlc_quant *q, const mlc_value *v, const mlc_tensor *c) {
+    const int64_t n = mlc_shape_elements(&c->shape);
+    const double lo = mlc_q_min_real(v), hi = mlc_q_max_real(v);
+    double *x = MLC_NEW_ARRAY(q->arena, n + 1, double), most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = isnan(c->f[i]) ? NAN : fmin(fmax(c->f[i], lo), hi);
+        most = fmax(most, fabs(x[i]));
+    }
+    return mlc_q_real_constant(q, x, &c->shape, bits_beside(v, most));
+}
+
+/* The constants last. */
+static mlc_value *extreme(mlc_quant *q, const mlc_node *node,
+                          mlc_value *(*build)(mlc_quant *q, mlc_value *a, mlc_value *b)) {
+    mlc_value *v = NULL;
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < node->n_in; k++) {
+            const mlc_tensor *c = node->in[k]->constant;
+            if ((c != NULL) != (pass == 1))
+                continue;
+            mlc_value *x =
+                c && v && mlc_dtype_is_float(c->dtype) ? limits(q, v, c) : mlc_q_value(q, node->in[k]);
+            v = v && x ? build(q, v, x) : x;
+            if (!v)
+                return NULL;
+        }
+    return v;
+}
+
 static bool quantize_max(mlc_quant *q, const mlc_node *node) {
-    return mlc_q_result(q, node, combine(q, node, mlc_q_max));
+    return mlc_q_result(q, node, extreme(q, node, mlc_q_max));
 }
 static bool quantize_min(mlc_quant *q, const mlc_node *node) {
-    return mlc_q_result(q, node, combine(q, node, mlc_q_min));
+    return mlc_q_result(q, node, extreme(q, node, mlc_q_min));
 }
 static bool quantize_sum(mlc_quant *q, const mlc_node *node) {
     return mlc_q_result(q, node, combine(q, node, mlc_q_add));
