@@ -19,6 +19,7 @@ import onnx
 
 here = os.path.dirname(os.path.abspath(__file__))
 LINE = re.compile(r"^(.*?) +bound (\S+), worst (\S+), tightness (\S+), range (\S+), violations (\d+)")
+QUANTIZERS = {"QuantizeLinear", "Quant"}  # their models say themselves what the range of inputs is
 DENSE = {"Gemm", "MatMul", "FusedGemm"}
 OTHER = {"Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "LayerNormalization", "Einsum", "Scan", "Loop", "QuantizeLinear",
          "Quant", "DynamicQuantizeLinear", "MatMulInteger", "ReduceMean", "ReduceSum", "ReduceMax", "Exp", "Pow", "Gather"}
@@ -30,7 +31,7 @@ def is_mlp(model):
     return 2 <= sum(op in DENSE for op in ops) <= 3 and not OTHER & set(ops)
 
 
-def declared_format(folder, model):
+def declared_format(folder):
     """qM.N of 16 bits for the recorded inputs; None where that would need a format for each, or there is none."""
     try:
         with np.load(os.path.join(folder, "inputs.npz")) as samples:
@@ -71,7 +72,7 @@ def examine(options, folder):
     model = onnx.load(path)
     rows = []
     formats = [("default", [])]
-    declared = declared_format(folder, model)
+    declared = None if any(node.op_type in QUANTIZERS for node in model.graph.node) else declared_format(folder)
     if declared:
         formats.append((declared, ["--input-format=" + declared]))
     for label, extra in formats:
@@ -83,7 +84,8 @@ def examine(options, folder):
 
 def row_of(name, mlp, label, result, inputs):
     bound, worst, tightness = max((r[1:4] for r in result), key=lambda r: r[0])
-    tight = "exact" if bound == 0 else "" if worst == 0 else f"{tightness:.3g}"
+    # A bound below what floats resolve is that of a quantized model: exact up to its last conversion.
+    tight = "exact" if bound < max(worst, 1e-12) else "" if worst == 0 else f"{tightness:.3g}"
     return f"| {name}{' *' if mlp else ''} | {label} | {inputs} | {bound:.3g} | {worst:.3g} | {tight} | " \
            f"{sum(r[4] for r in result)} |"
 
@@ -114,7 +116,7 @@ def main():
             violations += sum(r[4] for r in result)
             kind = "default" if label == "default" else "declared"
             for who in ["all models"] + ["MLPs (*)"] * mlp:
-                tightness.setdefault((kind, who), []).extend(r[3] for r in result if r[1] > 0 and r[2] > 0)
+                tightness.setdefault((kind, who), []).extend(r[3] for r in result if r[1] >= r[2] > 0)
     summary = [f"| {who} | {kind} | {len(t)} | {statistics.median(t):.3g} |" for (kind, who), t in sorted(tightness.items())]
     print("\n".join(summary), f"\n{violations} violations, {refused} models refused")
     if options.markdown:

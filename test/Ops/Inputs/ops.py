@@ -91,6 +91,9 @@ def functions():
          lambda x: (np.abs(x) + 1) ** -.5, one, bound=4e-5)
     case("power", above + [node("Pow", "b p", "y")], {"x": [9]}, lambda x: (np.abs(x) + 1) ** .3,
          one + [("p", np.float32(.3))], bound=1e-3)
+    limits = [("lo", np.float32([-1e-3, -3e7, -3e38])), ("hi", np.float32([1e-3, 3e7, 2]))]
+    case("limits", [node("Max", "lo x", "a"), node("Min", "a hi", "y")], {"x": [2, 3]},
+         lambda x: np.clip(x, limits[0][1], limits[1][1]), limits, bound=1e-5)
     for op, f in (("Atan", np.arctan), ("Asinh", np.arcsinh), ("Sigmoid", sigmoid), ("Tanh", np.tanh),
                   ("Softplus", lambda x: np.logaddexp(0, x))):
         case(op.lower(), [node(op, "x", "y")], {"x": [9]}, f, bound=3e-5)
