@@ -52,7 +52,7 @@ def certify(options, path, inputs, extra):
 
 def certify_for(options, path, extra):
     """The same on as many inputs as the time allows, and how many these are."""
-    few = 200
+    few = 50
     try:
         times = [time.monotonic()]
         for n in (1, few):
