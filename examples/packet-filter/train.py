@@ -8,10 +8,9 @@ each packet of captures/NAME.pcap. Labels of captures are not computed: they are
 """
 import argparse
 import pathlib
-import warnings
+import sys
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -19,6 +18,8 @@ from torch import nn
 import features
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from export import export  # noqa: E402
 THRESHOLD = 0.5
 
 
@@ -64,26 +65,6 @@ def train(x, y, seed, epochs):
     return model.eval()
 
 
-def export(model, path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(model, (torch.zeros(2, len(features.NAMES)),), input_names=["x"],
-                                    output_names=["p"], dynamic_shapes=({0: torch.export.Dim("N")},), dynamo=True,
-                                    verbose=False)
-    proto = program.model_proto
-    proto.doc_string = ""
-    graph = proto.graph
-    for part in (proto, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        del part.metadata_props[:]  # the exporter's notes, which name files of this machine
-    onnx.helper.set_model_props(proto, {
-        "mlc.features": ",".join(features.NAMES),
-        "mlc.labels": "benign,malicious",
-        "mlc.actions": f"drop: p >= {THRESHOLD}",
-    })
-    onnx.checker.check_model(proto)
-    onnx.save(proto, path)
-
-
 def score(session, x):
     return session.run(["p"], {"x": x.astype(np.float32)})[0][:, 0]
 
@@ -118,7 +99,9 @@ def main():
     data = np.load(args.data)
     x, y, part = data["X"], data["y"], data["split"][data["capture"]]
     model = train(x[part == "train"], y[part == "train"], args.seed, args.epochs)
-    export(model, HERE / "model.onnx")
+    export(model, torch.zeros(2, len(features.NAMES)), "p", {
+        "features": ",".join(features.NAMES), "labels": "benign,malicious", "actions": f"drop: p >= {THRESHOLD}",
+    }, HERE / "model.onnx")
     session = onnxruntime.InferenceSession(HERE / "model.onnx", providers=["CPUExecutionProvider"])
     for name in ("train", "test"):
         report(name, y[part == name], score(session, x[part == name]))
