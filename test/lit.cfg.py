@@ -27,7 +27,7 @@ def can_load_bpf():
 config.name = "mlc"
 config.test_format = lit.formats.ShTest(execute_external=True)
 config.suffixes = [".test", ".graph", ".c"]
-config.excludes = ["Inputs", "Bench"]
+config.excludes = ["Inputs"]
 config.test_source_root = os.path.join(config.source_dir, "test")
 config.test_exec_root = os.path.join(config.build_dir, "test")
 
