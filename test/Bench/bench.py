@@ -30,6 +30,8 @@ PRECISIONS = ("8", "6", "4", "ternary")
 CONDITIONS = ("hot", "fixed", "cold", "hardened", "unprivileged")
 HARDEN = pathlib.Path("/proc/sys/net/core/bpf_jit_harden")
 UNPRIVILEGED = ("setpriv", "--inh-caps=-perfmon,-sys_admin", "--bounding-set=-perfmon,-sys_admin")
+PATIENCE = 300  # seconds for one command
+MAX_COLD = 64 << 20  # bytes of machine code in all copies of an object; caches are smaller
 MAX_UNROLLED = 20000  # multiplications; clang takes minutes above
 
 
@@ -46,7 +48,10 @@ def first_error(text):
 
 
 def call(*command, prefix=()):
-    result = subprocess.run([*map(str, (*prefix, *command))], capture_output=True, text=True)
+    try:
+        result = subprocess.run([*map(str, (*prefix, *command))], capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise baseline.Refused(f"{pathlib.Path(command[0]).name} takes more than {PATIENCE} s") from None
     if result.returncode:
         raise baseline.Refused(first_error(result.stderr))
     return result.stdout
@@ -71,7 +76,7 @@ class Side:
         program = json.loads(call(tools.run, "verify", "--json", self.path))["programs"][0]
         if program["verdict"] != "success":
             raise baseline.Refused(program["rejection"]["message"])
-        for key in ("insns", "verified_insns", "load_ms", "stack"):
+        for key in ("insns", "verified_insns", "load_ms", "stack", "jited_bytes"):
             self.facts[key] = program[key]
 
     def loads(self, tools, condition, prefix):
@@ -143,11 +148,12 @@ def hardened():
 
 
 def measure(tools, sides, inputs, condition, copies):
-    options = {"fixed": ["--fixed"], "cold": [f"--cold={copies}"]}.get(condition, [])
     prefix = UNPRIVILEGED if condition == "unprivileged" else ()
     ready = [side for side in sides if "refused" not in side.facts and side.loads(tools, condition, prefix)]
     if not ready:
         return
+    copies = max(2, min(copies, MAX_COLD // max(side.facts["jited_bytes"] for side in ready)))
+    options = {"fixed": ["--fixed"], "cold": [f"--cold={copies}"]}.get(condition, [])
     with hardened() if condition == "hardened" else contextlib.nullcontext():
         try:
             rows = json.loads(call(tools.run, "bench", "--json", f"--inputs={inputs}", *options,
