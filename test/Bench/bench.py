@@ -44,7 +44,7 @@ class Tools:
 
 def first_error(text):
     lines = [line for line in text.splitlines() if "error:" in line] or text.splitlines() or ["failed"]
-    return lines[0].rpartition("error: ")[2]
+    return re.sub(r"/\S*/", "", lines[0].rpartition("error: ")[2])
 
 
 def call(*command, prefix=()):
@@ -92,9 +92,10 @@ class Side:
 
     def count(self, tools):
         """Multiplications, where each instruction runs once: no loops, no function that is called several times."""
-        text = call(tools.objdump, "-d", "--no-show-raw-insn", self.path)
-        calls = re.findall(r"call (-?0x[0-9a-f]+|-?\d+)\b", text)
-        if not re.search(r"goto -0x", text) and len(calls) < 8:
+        text = call(tools.objdump, "-d", self.path)
+        targets = [int(at) + int(by, 16) for at, by in re.findall(r"(\d+):\t85 10.*\tcall (-?0x[0-9a-f]+)", text)]
+        loops = re.search(r"goto -0x|may_goto|call 0xb5\b", text)  # 0xb5: bpf_loop
+        if not loops and len(targets) == len(set(targets)):
             self.facts["multiplies"] = text.count(" *= ")
 
     def judge(self, tools, load, inputs, work):
