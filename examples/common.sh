@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # What the scripts `run` of the examples share; they source it. `here` is the example's folder, `captures_dir` that of the
 # captures that it is tried on, `drops` the decisions that drop (default: drop), `pace` an option of tcpreplay (default:
 # the capture's own). As root on Debian 12; needs no Python. Leaves nothing behind but packages and build/release.
