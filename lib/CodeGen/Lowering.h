@@ -50,6 +50,14 @@ bool mlc_lower_rolled(mlc_lower *l, const mlc_node *node);
 /* Gives the constants of mlc_l_pooled their memory; once, when all code is emitted. */
 void mlc_lower_finish_pool(mlc_lower *l);
 
+/*
+ * Behind an access at a variable offset. Without CAP_PERFMON the verifier follows,
+ * for each addition to a pointer, also what a mispredicted CPU may do, and goes on
+ * with both states until they meet: 2^n of them in straight-line code, which has
+ * nowhere to meet but at jumps. A jump to the next instruction is none in machine
+ * code; states are compared at every second one at the earliest. BPF only.
+ */
+void mlc_lower_join(mlc_lower *l);
 /* x, which LLVM then knows nothing about. */
 LLVMValueRef mlc_lower_barrier(mlc_lower *l, LLVMValueRef x);
 

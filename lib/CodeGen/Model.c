@@ -190,6 +190,8 @@ static LLVMValueRef table_load(mlc_lower *l, const table_entry *e, LLVMValueRef 
     LLVMTypeRef element = mlc_lower_int(l, e->storage.width);
     LLVMValueRef at = LLVMBuildGEP2(l->builder, element, base, &index, 1, "");
     LLVMValueRef x = LLVMBuildLoad2(l->builder, element, at, "");
+    LLVMSetVolatile(x, true); /* not behind the join */
+    mlc_lower_join(l);
     if (e->storage.width == 8)
         return x;
     return e->storage.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "")
