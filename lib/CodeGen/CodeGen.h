@@ -24,6 +24,7 @@ typedef struct mlc_place {
     int64_t offset; /* bytes; of the first element */
     mlc_storage storage;
     const mlc_feature *features; /* graph inputs of packet targets: each element's own place */
+    bool shared; /* area NONE: an element is read several times, to compute one element of one stored value */
 } mlc_place;
 
 typedef struct mlc_layout {

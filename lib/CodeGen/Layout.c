@@ -2,8 +2,9 @@
  * Which values live in memory, and where.
  *
  * A value that is read once per element, in order, is computed where it is used
- * and never stored. The others get a slot of the scratch area, reused once their
- * last reader has run.
+ * and never stored; so is one that is read more often, but only to compute the same
+ * element of one stored value. The others get a slot of the scratch area, reused
+ * once their last reader has run.
  */
 #include "CodeGen.h"
 
@@ -87,18 +88,32 @@ static bool *find_blocks(planner *p) {
     return has_block;
 }
 
+/* The one stored value for whose element i element i of a value is read: */
+enum { NOBODY = -1, SEVERAL = -2 /* or for other elements */ };
+
+static void add_sink(int *sink, int reader) {
+    *sink = *sink == NOBODY || *sink == reader ? reader : SEVERAL;
+}
+
 static void choose_stored(planner *p) {
     mlc_graph *g = p->g;
+    int *sink = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
     int64_t *reads = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int64_t);
     bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool), *has_block = find_blocks(p);
     int *depth = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
-    for (int i = 0; i < g->n_values; i++)
+    for (int i = 0; i < g->n_values; i++) {
         in_order[i] = true;
+        sink[i] = NOBODY;
+    }
     for (int k = 0; k < g->n_outputs; k++)
         p->stored[g->outputs[k]->id] = true;
 
     for (mlc_node *node = g->last; node; node = node->prev) {
         mlc_value *v = node->out[0];
+        if (reads[v->id] > 1 && sink[v->id] >= 0 && !p->stored[v->id] && p->opt_level != '0') {
+            p->layout->place[v->id].shared = true;
+            reads[v->id] = 1;
+        }
         /* Elements of a block fetched out of order would wait in registers for
          * their turn: store the last value before, which is also the narrowest. */
         if (!is_gather(node) &&
@@ -106,6 +121,8 @@ static void choose_stored(planner *p) {
             p->stored[v->id] = true;
         if (depth[v->id] >= MAX_DEPTH)
             p->stored[v->id] = true;
+        if (p->stored[v->id])
+            p->layout->place[v->id].shared = false;
         if (mlc_is_rolled(node) && node->in[0]->producer)
             p->stored[node->in[0]->id] = true;
         for (int k = 0; k < node->n_in; k++) {
@@ -114,6 +131,9 @@ static void choose_stored(planner *p) {
             if (!p->stored[v->id] && r < INT32_MAX && reads[v->id] < INT32_MAX)
                 r *= reads[v->id];
             reads[x->id] += r;
+            add_sink(&sink[x->id], r != 1 || !reads_in_order(node, x) ? SEVERAL
+                                   : p->stored[v->id]                 ? v->id
+                                                                      : sink[v->id]);
             if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id]))
                 in_order[x->id] = false;
             int d = p->stored[v->id] ? 1 : depth[v->id] + 1;

@@ -20,9 +20,10 @@ static void initialize(void) {
     LLVMInitializeX86AsmPrinter();
     /* The order of the IR is chosen so that few values are alive at a time; the
      * default scheduler reorders for latency and spills beyond BPF's stack. The
-     * machine schedulers (x86) take quadratic time on long straight-line code. */
+     * machine schedulers (x86) take quadratic time on long straight-line code. Loop
+     * invariants are constants, which are cheaper where they are used than on the stack. */
     const char *const flags[] = {"mlc", "-pre-RA-sched=source", "-enable-misched=false",
-                                 "-enable-post-misched=false"};
+                                 "-enable-post-misched=false", "-disable-machine-licm"};
     LLVMParseCommandLineOptions(sizeof flags / sizeof flags[0], flags, NULL);
 }
 

@@ -29,8 +29,8 @@ struct mlc_lower {
     int64_t pool_first;     /* number of the constant that it points to */
     int n_parts, n_rolls;
 
-    /* In the body of a rolled convolution: the value read and the value written
-     * are reached through pointers to the position at hand. */
+    /* In a loop's body: the value read and the value written are reached through
+     * pointers to the position at hand. */
     const mlc_value *roll_src, *roll_dst;
     LLVMValueRef roll_src_base, roll_dst_base;
 };
@@ -43,9 +43,11 @@ void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i);
 const mlc_node *mlc_lower_root(const mlc_lower *l, const mlc_node *node);
 int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node);
 void mlc_lower_attribute(mlc_lower *l, LLVMValueRef fn, const char *name);
-/* Emits a stored value by a loop over positions; false when that is not possible
- * and nothing was emitted. */
+/* Emits a stored value by loops; false when that is not possible or does not pay, and
+ * nothing was emitted. */
 bool mlc_lower_rolled(mlc_lower *l, const mlc_node *node);
+/* Estimated instructions of that code; -1: there is none. */
+int64_t mlc_lower_rolled_cost(const mlc_lower *l, const mlc_node *node);
 
 /* Gives the constants of mlc_l_pooled their memory; once, when all code is emitted. */
 void mlc_lower_finish_pool(mlc_lower *l);

@@ -19,6 +19,7 @@ struct mlc_memo {
     int64_t index;
     LLVMValueRef x; /* NULL: in `lane` */
     mlc_lane lane;
+    bool kept; /* shared: of use until the stored element is done */
     mlc_memo *next;
 };
 
@@ -41,15 +42,25 @@ void mlc_l_also_lane(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_la
     remember(l, node, i)->lane = *lane;
 }
 
-/* Takes an element out of the memo: each is wanted once. */
+/* An element from the memo, taken out of it unless it is shared. */
 static const mlc_memo *recall(mlc_lower *l, const mlc_value *v, int64_t i) {
     for (mlc_memo **m = &l->memo; *m; m = &(*m)->next)
         if ((*m)->value == v && (*m)->index == i) {
             const mlc_memo *found = *m;
-            *m = found->next;
+            if (!found->kept)
+                *m = found->next;
             return found;
         }
     return NULL;
+}
+
+/* Shared values are read for one stored element, which is done. */
+static void forget_shared(mlc_lower *l) {
+    for (mlc_memo **m = &l->memo; *m;)
+        if ((*m)->kept)
+            *m = (*m)->next;
+        else
+            m = &(*m)->next;
 }
 
 static LLVMValueRef address(mlc_lower *l, LLVMValueRef base, int64_t offset) {
@@ -104,17 +115,28 @@ static int64_t feature_offset(const mlc_layout *layout, const mlc_feature *f) {
  * word is NULL, and in *lane. */
 static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i, mlc_lane *lane) {
     const mlc_memo *m = recall(l, node->out[0], i);
+    if (m && m->kept)
+        return m->x;
+    LLVMValueRef x = NULL;
     if (!m) {
         LLVMMetadataRef before = LLVMGetCurrentDebugLocation2(l->builder);
         mlc_debug_line(l->debug, l->builder, l->scope, node->line);
-        LLVMValueRef x = node->op->lower(l, node, i);
+        x = node->op->lower(l, node, i);
         LLVMSetCurrentDebugLocation2(l->builder, before);
-        if (x)
-            return x;
-        m = recall(l, node->out[0], i);
+        if (!x)
+            m = recall(l, node->out[0], i);
     }
-    *lane = m->lane;
-    return m->x;
+    if (m) {
+        x = m->x;
+        *lane = m->lane;
+    }
+    if (l->cg->layout.place[node->out[0]->id].shared) {
+        x = x ? x : mlc_l_lane(l, lane);
+        mlc_memo *kept = remember(l, node, i);
+        kept->x = x;
+        kept->kept = true;
+    }
+    return x;
 }
 
 LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane) {
@@ -243,18 +265,24 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     return fn;
 }
 
-static int64_t cost_to(const mlc_lower *l, const mlc_node *node, int depth) {
+/* Each node that is computed in place counts once. */
+static int64_t cost_to(const mlc_lower *l, const mlc_node *node, bool *counted) {
     int64_t cost = node->op->cost ? node->op->cost(node) : 4;
     for (int k = 0; k < node->n_in; k++) {
         const mlc_value *x = node->in[k];
-        if (x->producer && l->cg->layout.place[x->id].area == MLC_AREA_NONE && depth < 64)
-            cost += cost_to(l, x->producer, depth + 1);
+        if (!x->producer || l->cg->layout.place[x->id].area != MLC_AREA_NONE || counted[x->id])
+            continue;
+        counted[x->id] = true;
+        cost += cost_to(l, x->producer, counted);
     }
     return cost;
 }
 
 int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node) {
-    return cost_to(l, node, 0);
+    mlc_arena_mark mark = mlc_arena_save(l->arena);
+    int64_t cost = cost_to(l, node, MLC_NEW_ARRAY(l->arena, l->cg->graph->n_values, bool));
+    mlc_arena_restore(l->arena, mark);
+    return cost;
 }
 
 void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i) {
@@ -264,6 +292,7 @@ void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i) {
         x = mlc_l_lane(l, &lane);
     mlc_debug_line(l->debug, l->builder, l->scope, node->line);
     store(l, node->out[0], i, x);
+    forget_shared(l);
 }
 
 /* Parts are numbered functions; mlc_model calls them in order. */
@@ -292,7 +321,7 @@ static void emit_values(mlc_lower *l, int64_t budget) {
         if (l->cg->layout.place[v->id].area == MLC_AREA_NONE)
             continue;
         const mlc_node *root = mlc_lower_root(l, node);
-        if (mlc_is_rolled(root) && mlc_lower_rolled(l, node))
+        if (mlc_lower_rolled(l, node))
             continue;
         int64_t n = mlc_shape_elements(&v->shape), cost = mlc_lower_cost(l, node);
         for (int64_t step = 0; step < n; step++) {
@@ -315,10 +344,8 @@ static int64_t total_cost(mlc_lower *l) {
     MLC_FOR_NODES (l->cg->graph, node) {
         if (l->cg->layout.place[node->out[0]->id].area == MLC_AREA_NONE)
             continue;
-        int64_t n = mlc_shape_elements(&node->out[0]->shape);
-        if (mlc_is_rolled(mlc_lower_root(l, node)) && n)
-            n = node->out[0]->shape.dim[1];
-        total += mlc_lower_cost(l, node) * n;
+        int64_t rolled = mlc_lower_rolled_cost(l, node);
+        total += rolled >= 0 ? rolled : mlc_lower_cost(l, node) * mlc_shape_elements(&node->out[0]->shape);
     }
     return total;
 }

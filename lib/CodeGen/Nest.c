@@ -1,0 +1,194 @@
+#include "Nest.h"
+
+/* Estimated instructions of one call: enough to make little of its own cost, few
+ * enough to be verified turn by turn. */
+enum { CALL_BUDGET = 6000 };
+
+bool mlc_nest_add(mlc_nest *nest, int64_t count, int64_t src, int64_t dst) {
+    if (count == 1)
+        return true;
+    if (nest->n == MLC_NEST_LEVELS)
+        return false;
+    nest->level[nest->n++] = (mlc_nest_level){.count = count, .src = src, .dst = dst};
+    return true;
+}
+
+/* Levels around the calls and inside the function. */
+typedef struct split {
+    mlc_nest outer, inner;
+} split;
+
+/* The divisor of n in [least, most] that comes first, or 0. */
+static int64_t divisor(int64_t n, int64_t least, int64_t most) {
+    for (int64_t d = least; d <= most; d++)
+        if (n % d == 0)
+            return d;
+    return 0;
+}
+
+/* Whole inner levels, and then part of one where its positions can be divided. */
+static split split_nest(const mlc_nest *nest, int64_t cost) {
+    split s = {.outer = *nest, .inner = *nest};
+    int64_t wanted = cost < CALL_BUDGET ? CALL_BUDGET / cost : 1, inside = 1;
+    int n = nest->n;
+    for (; n > 0 && inside < wanted && inside * nest->level[n - 1].count <= 2 * wanted; n--)
+        inside *= nest->level[n - 1].count;
+    s.outer.n = n;
+    s.inner.n = 0;
+    if (n > 0 && inside < wanted) {
+        mlc_nest_level *level = &s.outer.level[n - 1];
+        int64_t least = (wanted + inside - 1) / inside, part = divisor(level->count, least, 2 * least);
+        if (part) {
+            mlc_nest_add(&s.inner, part, level->src, level->dst);
+            *level = (mlc_nest_level){
+                .count = level->count / part, .src = level->src * part, .dst = level->dst * part};
+        }
+    }
+    for (int d = n; d < nest->n; d++)
+        mlc_nest_add(&s.inner, nest->level[d].count, nest->level[d].src, nest->level[d].dst);
+    return s;
+}
+
+static int64_t area_size(const mlc_lower *l, const mlc_value *v) {
+    const mlc_layout *layout = &l->cg->layout;
+    switch (layout->place[v->id].area) {
+    case MLC_AREA_IN:
+        return layout->in_size;
+    case MLC_AREA_OUT:
+        return layout->out_size;
+    default:
+        return layout->scratch_size;
+    }
+}
+
+static LLVMValueRef add_function(mlc_lower *l, const mlc_nest *nest, int line, LLVMTypeRef *type) {
+    LLVMTypeRef params[4] = {l->ptr, l->ptr, l->i32, l->i32};
+    *type = LLVMFunctionType(l->i32, params, 4, false);
+    LLVMValueRef fn =
+        LLVMAddFunction(l->module, mlc_arena_printf(l->arena, MLC_ROLL_PREFIX "%d", l->n_rolls++), *type);
+    mlc_lower_attribute(l, fn, "noinline");
+    mlc_lower_attribute(l, fn, "nounwind");
+    l->scope = mlc_debug_global(l->debug, fn, area_size(l, nest->src), area_size(l, nest->dst), line);
+    return fn;
+}
+
+/* Returns 0 unless `condition`; goes on in a new block. */
+static void require(mlc_lower *l, LLVMValueRef condition) {
+    LLVMBasicBlockRef good = LLVMAppendBasicBlockInContext(l->context, l->function, ""),
+                      bad = LLVMAppendBasicBlockInContext(l->context, l->function, "");
+    LLVMBuildCondBr(l->builder, condition, good, bad);
+    LLVMPositionBuilderAtEnd(l->builder, bad);
+    LLVMBuildRet(l->builder, LLVMConstInt(l->i32, 0, false));
+    LLVMPositionBuilderAtEnd(l->builder, good);
+}
+
+/* What is at the core of loops. `at` are two offsets or two pointers. */
+typedef struct core {
+    void (*emit)(mlc_lower *l, const struct core *c, LLVMValueRef at[2]);
+    LLVMValueRef fn, area[2]; /* of calls */
+    LLVMTypeRef type;
+    void (*body)(mlc_lower *l, const void *user); /* of bodies */
+    const void *user;
+} core;
+
+static LLVMValueRef advance(mlc_lower *l, LLVMValueRef at, int64_t by) {
+    LLVMTypeRef type = LLVMTypeOf(at);
+    LLVMValueRef step = LLVMConstInt(type == l->ptr ? l->i64 : type, (unsigned long long)by, false);
+    return type == l->ptr ? LLVMBuildGEP2(l->builder, l->i8, at, &step, 1, "")
+                          : LLVMBuildAdd(l->builder, at, step, "");
+}
+
+/* for (i = 0; i < count; i++) around what levels remain; ends in the block behind the loop. */
+static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const LLVMValueRef start[2],
+                       const core *c) {
+    if (n == nest->n) {
+        c->emit(l, c, (LLVMValueRef[]){start[0], start[1]});
+        return;
+    }
+    const mlc_nest_level *level = &nest->level[n];
+    const int64_t step[2] = {level->src, level->dst};
+    LLVMBasicBlockRef entry = LLVMGetInsertBlock(l->builder),
+                      loop = LLVMAppendBasicBlockInContext(l->context, l->function, "");
+    LLVMBuildBr(l->builder, loop);
+    LLVMPositionBuilderAtEnd(l->builder, loop);
+    LLVMValueRef i = LLVMBuildPhi(l->builder, l->i64, ""), at[2];
+    for (int k = 0; k < 2; k++)
+        at[k] = LLVMBuildPhi(l->builder, LLVMTypeOf(start[k]), "");
+    emit_loops(l, nest, n + 1, at, c);
+    LLVMBasicBlockRef end = LLVMGetInsertBlock(l->builder), from[2] = {entry, end};
+    for (int k = 0; k < 2; k++)
+        LLVMAddIncoming(at[k], (LLVMValueRef[]){start[k], advance(l, at[k], step[k])}, from, 2);
+    LLVMValueRef next = LLVMBuildAdd(l->builder, i, mlc_l_const(l, 1), "");
+    LLVMAddIncoming(i, (LLVMValueRef[]){mlc_l_const(l, 0), next}, from, 2);
+    LLVMValueRef more = LLVMBuildICmp(l->builder, LLVMIntULT, next, mlc_l_const(l, level->count), "");
+    LLVMBasicBlockRef behind = LLVMAppendBasicBlockInContext(l->context, l->function, "");
+    LLVMBuildCondBr(l->builder, more, loop, behind);
+    LLVMPositionBuilderAtEnd(l->builder, behind);
+}
+
+static void emit_call(mlc_lower *l, const core *c, LLVMValueRef at[2]) {
+    LLVMValueRef args[4] = {c->area[0], c->area[1], at[0], at[1]};
+    LLVMBuildCall2(l->builder, c->type, c->fn, args, 4, "");
+}
+
+static void emit_body(mlc_lower *l, const core *c, LLVMValueRef at[2]) {
+    l->roll_src_base = at[0];
+    l->roll_dst_base = at[1];
+    c->body(l, c->user);
+}
+
+/* The offset of the last call, for the parameter's check. */
+static int64_t reach(const mlc_nest *outer, int k) {
+    int64_t most = 0;
+    for (int d = 0; d < outer->n; d++)
+        most += (outer->level[d].count - 1) * (k ? outer->level[d].dst : outer->level[d].src);
+    return most;
+}
+
+static LLVMValueRef emit_function(mlc_lower *l, const split *s, int line, const core *body,
+                                  LLVMTypeRef *type) {
+    mlc_lower outer = *l;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->builder);
+    LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->builder);
+    LLVMValueRef fn = add_function(l, &s->inner, line, type), at[2];
+    l->function = fn;
+    l->memo = NULL;
+    l->pool_base = NULL;
+    l->roll_src = s->inner.src;
+    l->roll_dst = s->inner.dst;
+    LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
+    mlc_debug_line(l->debug, l->builder, l->scope, line);
+    for (unsigned k = 0; k < 2; k++) {
+        LLVMValueRef area = LLVMGetParam(fn, k),
+                     offset = LLVMBuildZExt(l->builder, LLVMGetParam(fn, 2 + k), l->i64, "");
+        require(l, LLVMBuildIsNotNull(l->builder, area, ""));
+        require(l,
+                LLVMBuildICmp(l->builder, LLVMIntULE, offset, mlc_l_const(l, reach(&s->outer, (int)k)), ""));
+        at[k] = LLVMBuildGEP2(l->builder, l->i8, area, &offset, 1, "");
+    }
+    emit_loops(l, &s->inner, 0, at, body);
+    LLVMBuildRet(l->builder, LLVMConstInt(l->i32, 0, false));
+
+    outer.n_rolls = l->n_rolls;
+    outer.tables = l->tables;
+    outer.pool = l->pool;
+    outer.barrier = l->barrier;
+    outer.barrier_type = l->barrier_type;
+    *l = outer;
+    LLVMPositionBuilderAtEnd(l->builder, before);
+    LLVMSetCurrentDebugLocation2(l->builder, location);
+    return fn;
+}
+
+void mlc_nest_emit(mlc_lower *l, const mlc_nest *nest, int line, int64_t cost,
+                   void (*body)(mlc_lower *l, const void *user), const void *user) {
+    split s = split_nest(nest, cost);
+    core inside = {.emit = emit_body, .body = body, .user = user}, outside = {.emit = emit_call};
+    outside.fn = emit_function(l, &s, line, &inside, &outside.type);
+    const mlc_value *values[2] = {nest->src, nest->dst};
+    for (int k = 0; k < 2; k++)
+        outside.area[k] = l->base[l->cg->layout.place[values[k]->id].area];
+    mlc_debug_line(l->debug, l->builder, l->scope, line);
+    LLVMValueRef zero = LLVMConstInt(l->i32, 0, false);
+    emit_loops(l, &s.outer, 0, (LLVMValueRef[]){zero, zero}, &outside);
+}
