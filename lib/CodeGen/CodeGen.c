@@ -210,6 +210,15 @@ static bool finish(mlc_codegen *cg, mlc_result *result) {
     return true;
 }
 
+/* Positions of a convolution for each element of its output. */
+static int64_t pool_area(const mlc_node *node) {
+    int64_t n, area = 1;
+    const int64_t *pool = mlc_attr_ints(node, "pool", &n);
+    for (int64_t d = 0; d < n; d++)
+        area *= pool[d];
+    return area;
+}
+
 /* Multiplications by weights that are not zero, of one inference. */
 static long count_macs(const mlc_graph *g) {
     long macs = 0;
@@ -222,7 +231,7 @@ static long count_macs(const mlc_graph *g) {
         for (int64_t i = 0; i < n; i++)
             used += w->i[i] != 0;
         if (w->shape.dim[0])
-            macs += (long)(used * (out / w->shape.dim[0]));
+            macs += (long)(used * (out / w->shape.dim[0]) * pool_area(node));
     }
     return macs;
 }

@@ -1,4 +1,7 @@
-/* Conv: convolution of x [1,C,spatial...] with constant weights w [O,C/group,kernel...]. */
+/*
+ * Conv: convolution of x [1,C,spatial...] with constant weights w [O,C/group,kernel...];
+ * with attribute `pool` the largest result of each window of positions.
+ */
 #include "Int.h"
 #include "IntLower.h"
 
@@ -9,7 +12,8 @@ typedef struct conv {
     int64_t channels, outputs; /* of one group */
     int64_t size[MAX_SPATIAL], kernel[MAX_SPATIAL], out[MAX_SPATIAL];
     int64_t stride[MAX_SPATIAL], dilation[MAX_SPATIAL], pad[MAX_SPATIAL];
-    int64_t in_area, kernel_area, out_area; /* products of size, kernel, out */
+    int64_t pool[MAX_SPATIAL], pool_stride[MAX_SPATIAL];
+    int64_t in_area, kernel_area, out_area, pool_area; /* products of size, kernel, out, pool */
     int64_t pad_value;
 } conv;
 
@@ -29,14 +33,18 @@ static conv describe(const mlc_node *node) {
               .in_area = 1,
               .kernel_area = 1,
               .out_area = 1,
+              .pool_area = 1,
               .pad_value = mlc_attr_int(node, "pad_value", 0)};
     fill_attr(node, "strides", 1, c.rank, c.stride);
     fill_attr(node, "dilations", 1, c.rank, c.dilation);
     fill_attr(node, "pads", 0, c.rank, c.pad);
+    fill_attr(node, "pool", 1, c.rank, c.pool);
+    fill_attr(node, "pool_strides", 1, c.rank, c.pool_stride);
     for (int d = 0; d < c.rank; d++) {
         c.in_area *= c.size[d] = x->dim[2 + d];
         c.kernel_area *= c.kernel[d] = w->dim[2 + d];
         c.out_area *= c.out[d] = y->dim[2 + d];
+        c.pool_area *= c.pool[d];
     }
     return c;
 }
@@ -51,6 +59,24 @@ static bool check_ints(mlc_graph *g, mlc_node *node, const char *name, int rank,
         if (x[d] < lo || x[d] > MLC_MAX_ELEMENTS)
             return mlc_error_at(g->diag, node, "attribute '%s' holds %lld, which is out of range", name,
                                 (long long)x[d]);
+    return true;
+}
+
+static bool check_pool(mlc_graph *g, mlc_node *node, int rank) {
+    int64_t n, n_words;
+    const int64_t *pool = mlc_attr_ints(node, "pool", &n);
+    mlc_attr_ints(node, "words", &n_words);
+    if (!check_ints(g, node, "pool", rank, 1) || !check_ints(g, node, "pool_strides", rank, 1))
+        return false;
+    for (int64_t d = 0, area = 1; d < n; d++)
+        if ((area *= pool[d]) > MLC_MAX_ELEMENTS)
+            return mlc_error_at(g->diag, node, "the windows of attribute 'pool' are too large");
+    const conv c = describe(node);
+    for (int d = 0; d < rank; d++)
+        if (c.out[d] && (c.out[d] - 1) * c.pool_stride[d] + c.pool[d] > MLC_MAX_ELEMENTS)
+            return mlc_error_at(g->diag, node, "the windows of attribute 'pool' reach too far");
+    if (n && n_words && !mlc_attr_int(node, "lane", 0))
+        return mlc_error_at(g->diag, node, "attributes 'pool' and 'words' need attribute 'lane'");
     return true;
 }
 
@@ -80,7 +106,8 @@ static bool conv_check(mlc_graph *g, mlc_node *node) {
             return mlc_error_at(g->diag, node, "the kernel is empty");
     int rank = x->rank - 2;
     return check_ints(g, node, "strides", rank, 1) && check_ints(g, node, "dilations", rank, 1) &&
-           check_ints(g, node, "pads", rank, 0) && mlc_int_packing_check(g, node);
+           check_ints(g, node, "pads", rank, 0) && check_pool(g, node, rank) &&
+           mlc_int_packing_check(g, node);
 }
 
 /* Coordinates of flat index i in a space of `size`. */
@@ -91,14 +118,17 @@ static void unflatten(int rank, const int64_t *size, int64_t i, int64_t *at) {
     }
 }
 
-/* The element of x under kernel tap `tap` of channel k at output element `index`; -1: padding. */
-static int64_t source(const conv *c, int64_t index, int64_t k, int64_t tap) {
-    int64_t to[MAX_SPATIAL], at[MAX_SPATIAL];
+/* The element of x under kernel tap `tap` of channel k at position `window` of the window
+ * of output element `index`; -1: padding. */
+static int64_t source(const conv *c, int64_t index, int64_t window, int64_t k, int64_t tap) {
+    int64_t to[MAX_SPATIAL], in[MAX_SPATIAL], at[MAX_SPATIAL];
     int64_t group = index / c->out_area / c->outputs, flat = group * c->channels + k;
     unflatten(c->rank, c->out, index % c->out_area, to);
+    unflatten(c->rank, c->pool, window, in);
     unflatten(c->rank, c->kernel, tap, at);
     for (int d = 0; d < c->rank; d++) {
-        int64_t from = to[d] * c->stride[d] + at[d] * c->dilation[d] - c->pad[d];
+        int64_t from =
+            (to[d] * c->pool_stride[d] + in[d]) * c->stride[d] + at[d] * c->dilation[d] - c->pad[d];
         if (from < 0 || from >= c->size[d])
             return -1;
         flat = flat * c->size[d] + from;
@@ -122,91 +152,138 @@ static void hull_of_positions(mlc_value *y, const conv *c) {
     }
 }
 
+/* Of the accumulator at one position of a window. */
+static bool position_interval(mlc_graph *g, mlc_node *node, const conv *c, int64_t i, int64_t window,
+                              mlc_wide *out) {
+    int64_t o = i / c->out_area, bias = node->in[2]->constant->i[o];
+    const int64_t *row = node->in[1]->constant->i + o * c->channels * c->kernel_area;
+    mlc_int_sum sum = {0};
+    bool fits = mlc_int_sum_add(&sum, (mlc_wide){bias, bias});
+    for (int64_t k = 0; k < c->channels; k++)
+        for (int64_t tap = 0; tap < c->kernel_area && fits; tap++) {
+            int64_t from = source(c, i, window, k, tap), weight = row[k * c->kernel_area + tap];
+            mlc_wide x = {c->pad_value, c->pad_value};
+            if (from >= 0)
+                x = mlc_int_range(node->in[0], from);
+            fits = mlc_int_sum_add(&sum, mlc_int_product((mlc_wide){weight, weight}, x));
+        }
+    *out = sum.total;
+    return fits || mlc_int_overflow(g, node, i, "the accumulator", sum.partial);
+}
+
+/* Of a window, that of all its accumulators: they share the layout of lanes with their maximum. */
 static bool conv_interval(mlc_graph *g, mlc_node *node) {
-    const int64_t *w = node->in[1]->constant->i, *bias = node->in[2]->constant->i;
     conv c = describe(node);
-    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
-        int64_t o = i / c.out_area;
-        const int64_t *row = w + o * c.channels * c.kernel_area;
-        mlc_int_sum sum = {0};
-        bool fits = mlc_int_sum_add(&sum, (mlc_wide){bias[o], bias[o]});
-        for (int64_t k = 0; k < c.channels; k++)
-            for (int64_t tap = 0; tap < c.kernel_area && fits; tap++) {
-                int64_t from = source(&c, i, k, tap), weight = row[k * c.kernel_area + tap];
-                mlc_wide x = {c.pad_value, c.pad_value};
-                if (from >= 0)
-                    x = mlc_int_range(node->in[0], from);
-                fits = mlc_int_sum_add(&sum, mlc_int_product((mlc_wide){weight, weight}, x));
-            }
-        if (!fits)
-            return mlc_int_overflow(g, node, i, "the accumulator", sum.partial);
-        if (!mlc_int_bound(g, node, i, sum.total))
+    mlc_value *y = node->out[0];
+    for (int64_t i = 0, n = mlc_int_elements(y); i < n; i++) {
+        mlc_wide hull, one;
+        for (int64_t window = 0; window < c.pool_area; window++) {
+            if (!position_interval(g, node, &c, i, window, &one))
+                return false;
+            hull.lo = window ? mlc_int_min(hull.lo, one.lo) : one.lo;
+            hull.hi = window ? mlc_int_max(hull.hi, one.hi) : one.hi;
+        }
+        if (!mlc_int_bound(g, node, i, hull))
             return false;
     }
     if (mlc_attr_int(node, "roll", 0))
-        hull_of_positions(node->out[0], &c);
+        hull_of_positions(y, &c);
+    for (int64_t i = 0, n = c.pool_area > 1 ? mlc_int_elements(y) : 0; i < n; i++) {
+        mlc_wide difference = {0, (mlc_i128)y->hi[i] - mlc_int_lane_low(node, i / c.out_area, i)};
+        if (!mlc_int_fits(difference.hi))
+            return mlc_int_overflow(g, node, i, "the difference of two accumulators", difference);
+    }
     return mlc_int_packing_fits(g, node);
 }
 
-/* Plain loops over three spatial dimensions; missing ones have one position. */
-static void conv_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
-    conv c = describe(node);
-    int64_t X[3] = {1, 1, 1}, W[3] = {1, 1, 1}, Y[3] = {1, 1, 1}, S[3] = {1, 1, 1}, D[3] = {1, 1, 1},
-            P[3] = {0};
-    for (int d = 0; d < c.rank; d++) {
-        X[d] = c.size[d], W[d] = c.kernel[d], Y[d] = c.out[d];
-        S[d] = c.stride[d], D[d] = c.dilation[d], P[d] = c.pad[d];
+/* Geometry with three spatial dimensions; missing ones have one position. */
+static conv extend(conv c) {
+    for (int d = c.rank; d < MAX_SPATIAL; d++) {
+        c.size[d] = c.kernel[d] = c.out[d] = c.stride[d] = c.dilation[d] = c.pool[d] = c.pool_stride[d] = 1;
+        c.pad[d] = 0;
     }
-    for (int64_t o = 0; o < node->out[0]->shape.dim[1]; o++)
-        for (int64_t p = 0; p < Y[0]; p++)
-            for (int64_t q = 0; q < Y[1]; q++)
-                for (int64_t r = 0; r < Y[2]; r++) {
-                    int64_t sum = in[2][o];
-                    const int64_t *w = in[1] + o * c.channels * W[0] * W[1] * W[2];
-                    for (int64_t k = 0; k < c.channels; k++) {
-                        const int64_t *x = in[0] + (o / c.outputs * c.channels + k) * X[0] * X[1] * X[2];
-                        for (int64_t a = p * S[0] - P[0], i = 0; i < W[0]; i++, a += D[0])
-                            for (int64_t b = q * S[1] - P[1], j = 0; j < W[1]; j++, b += D[1])
-                                for (int64_t e = r * S[2] - P[2], h = 0; h < W[2]; h++, e += D[2]) {
-                                    bool inside =
-                                        a >= 0 && a < X[0] && b >= 0 && b < X[1] && e >= 0 && e < X[2];
-                                    sum += *w++ * (inside ? x[(a * X[1] + b) * X[2] + e] : c.pad_value);
-                                }
-                    }
-                    *out++ = sum;
-                }
+    return c;
 }
 
-/* Bias and what padding contributes to output element i. */
-static int64_t fixed_part(const conv *c, const mlc_node *node, int64_t i) {
+/* The accumulator of channel o at a position. */
+static int64_t accumulate(const conv *c, const int64_t *const *in, int64_t o, const int64_t position[3]) {
+    const int64_t *w = in[1] + o * c->channels * c->kernel_area, *X = c->size, *W = c->kernel,
+                  *D = c->dilation;
+    int64_t sum = in[2][o], start[3];
+    for (int d = 0; d < 3; d++)
+        start[d] = position[d] * c->stride[d] - c->pad[d];
+    for (int64_t k = 0; k < c->channels; k++) {
+        const int64_t *x = in[0] + (o / c->outputs * c->channels + k) * c->in_area;
+        for (int64_t a = start[0], i = 0; i < W[0]; i++, a += D[0])
+            for (int64_t b = start[1], j = 0; j < W[1]; j++, b += D[1])
+                for (int64_t e = start[2], h = 0; h < W[2]; h++, e += D[2]) {
+                    bool inside = a >= 0 && a < X[0] && b >= 0 && b < X[1] && e >= 0 && e < X[2];
+                    sum += *w++ * (inside ? x[(a * X[1] + b) * X[2] + e] : c->pad_value);
+                }
+    }
+    return sum;
+}
+
+static void conv_eval(const mlc_node *node, const int64_t *const *in, int64_t *out) {
+    conv c = extend(describe(node));
+    for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
+        int64_t to[3], at[3], position[3], most = INT64_MIN;
+        unflatten(3, c.out, i % c.out_area, to);
+        for (int64_t window = 0; window < c.pool_area; window++) {
+            unflatten(3, c.pool, window, at);
+            for (int d = 0; d < 3; d++)
+                position[d] = to[d] * c.pool_stride[d] + at[d];
+            int64_t sum = accumulate(&c, in, i / c.out_area, position);
+            most = sum > most ? sum : most;
+        }
+        out[i] = most;
+    }
+}
+
+/* Bias and what padding contributes to output element i at a position of its window. */
+static int64_t fixed_part(const conv *c, const mlc_node *node, int64_t i, int64_t window) {
     int64_t o = i / c->out_area, sum = node->in[2]->constant->i[o];
     const int64_t *row = node->in[1]->constant->i + o * c->channels * c->kernel_area;
     for (int64_t k = 0; c->pad_value && k < c->channels; k++)
         for (int64_t tap = 0; tap < c->kernel_area; tap++)
-            if (source(c, i, k, tap) < 0)
+            if (source(c, i, window, k, tap) < 0)
                 sum += row[k * c->kernel_area + tap] * c->pad_value;
     return sum;
 }
 
-/* A block is neighbouring channels of one group at one position: they read the same inputs. */
-static void *conv_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
-    conv c = describe(node);
+/* The accumulators of a block at a position of its window. */
+static void accumulate_block(mlc_lower *l, const conv *c, int64_t index, int64_t window,
+                             mlc_int_block *block) {
+    const mlc_node *node = block->node;
     const int64_t *w = node->in[1]->constant->i;
-    mlc_int_block block = mlc_int_block_of(node, index / c.out_area, c.outputs, node->in[1]->shape.dim[0],
-                                           index % c.out_area, c.out_area);
     int64_t weight[MLC_INT_WORDS * MLC_INT_LANES], fixed[MLC_INT_WORDS * MLC_INT_LANES];
-    for (int64_t k = 0; k < c.channels; k++)
-        for (int64_t tap = 0; tap < c.kernel_area; tap++) {
-            int64_t from = source(&c, index, k, tap);
+    for (int64_t k = 0; k < c->channels; k++)
+        for (int64_t tap = 0; tap < c->kernel_area; tap++) {
+            int64_t from = source(c, index, window, k, tap);
             if (from < 0)
                 continue;
-            for (int j = 0; j < block.n; j++)
-                weight[j] = w[(block.channel[j] * c.channels + k) * c.kernel_area + tap];
-            mlc_int_block_add(l, &block, node->in[0], from, weight);
+            for (int j = 0; j < block->n; j++)
+                weight[j] = w[(block->channel[j] * c->channels + k) * c->kernel_area + tap];
+            mlc_int_block_add(l, block, node->in[0], from, weight);
         }
-    for (int j = 0; j < block.n; j++)
-        fixed[j] = fixed_part(&c, node, block.out[j]);
-    mlc_int_block_finish(l, &block, fixed);
+    for (int j = 0; j < block->n; j++)
+        fixed[j] = fixed_part(c, node, block->out[j], window);
+    mlc_int_block_close(l, block, fixed);
+}
+
+/* A block is channels of one group at one position: they read the same inputs. */
+static void *conv_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
+    conv c = describe(node);
+    const mlc_int_block empty = mlc_int_block_of(node, index / c.out_area, c.outputs,
+                                                 node->in[1]->shape.dim[0], index % c.out_area, c.out_area);
+    mlc_int_block most = empty;
+    accumulate_block(l, &c, index, 0, &most);
+    for (int64_t window = 1; window < c.pool_area; window++) {
+        mlc_int_block next = empty;
+        accumulate_block(l, &c, index, window, &next);
+        mlc_int_block_max(l, &most, &next);
+    }
+    mlc_int_block_finish(l, &most);
     return NULL;
 }
 
@@ -219,7 +296,12 @@ static int64_t conv_order(const mlc_node *node, int64_t step) {
 
 static int64_t conv_reads(const mlc_node *node, int k) {
     conv c = describe(node);
-    return k == 0 ? c.kernel_area * c.outputs : 1;
+    return k == 0 ? c.kernel_area * c.outputs * c.pool_area : 1;
+}
+
+static int64_t conv_cost(const mlc_node *node) {
+    conv c = describe(node);
+    return mlc_int_cost_weights(node) * c.pool_area;
 }
 
 static mlc_node *conv_generate(mlc_graph *g, mlc_rng *rng) {
@@ -230,17 +312,20 @@ static mlc_node *conv_generate(mlc_graph *g, mlc_rng *rng) {
     mlc_shape w = {.rank = rank + 2, .dim = {group * outputs, channels}};
     mlc_shape y = {.rank = rank + 2, .dim = {1, group * outputs}};
     bool strided = mlc_int_chance(rng, 3), dilated = mlc_int_chance(rng, 3), padded = mlc_int_chance(rng, 2);
-    int64_t strides[MAX_SPATIAL], dilations[MAX_SPATIAL], pads[MAX_SPATIAL],
-        macs = group * outputs * channels;
+    bool pooled = mlc_int_chance(rng, 2);
+    int64_t strides[MAX_SPATIAL], dilations[MAX_SPATIAL], pads[MAX_SPATIAL], pool[MAX_SPATIAL],
+        pool_strides[MAX_SPATIAL], macs = group * outputs * channels;
     for (int d = 0; d < rank; d++) {
         strides[d] = strided ? mlc_rng_range(rng, 1, 3) : 1;
         dilations[d] = dilated ? mlc_rng_range(rng, 1, 2) : 1;
         pads[d] = padded ? mlc_rng_range(rng, 0, 3) : 0;
+        pool[d] = pooled ? mlc_rng_range(rng, 1, 3) : 1;
+        pool_strides[d] = pooled ? mlc_rng_range(rng, 1, 3) : 1;
         x.dim[2 + d] = mlc_rng_range(rng, 1, 6);
         w.dim[2 + d] = mlc_rng_range(rng, 1, 4 - rank + 1);
         /* The last position has its first tap in the input, or just behind it. */
-        y.dim[2 + d] = mlc_rng_range(rng, 1, (x.dim[2 + d] + pads[d]) / strides[d] + 1);
-        macs *= w.dim[2 + d] * y.dim[2 + d];
+        y.dim[2 + d] = mlc_rng_range(rng, 1, (x.dim[2 + d] + pads[d]) / strides[d] / pool_strides[d] + 1);
+        macs *= w.dim[2 + d] * y.dim[2 + d] * pool[d];
     }
     for (int d = 2; d < y.rank; d++)
         for (; macs > 300 && y.dim[d] > 1; y.dim[d]--)
@@ -259,6 +344,10 @@ static mlc_node *conv_generate(mlc_graph *g, mlc_rng *rng) {
         mlc_attr_set_ints(g, node, "dilations", dilations, rank);
     if (padded)
         mlc_attr_set_ints(g, node, "pads", pads, rank);
+    if (pooled) {
+        mlc_attr_set_ints(g, node, "pool", pool, rank);
+        mlc_attr_set_ints(g, node, "pool_strides", pool_strides, rank);
+    }
     if (padded && mlc_int_chance(rng, 2))
         mlc_attr_set_int(g, node, "pad_value",
                          mlc_int_chance(rng, 4) ? mlc_int_random_number(rng) : mlc_rng_range(rng, -255, 255));
@@ -279,6 +368,8 @@ MLC_OPS(IntConv,
                                           {"pads", MLC_ATTR_INTS},
                                           {"group", MLC_ATTR_INT},
                                           {"pad_value", MLC_ATTR_INT},
+                                          {"pool", MLC_ATTR_INTS},
+                                          {"pool_strides", MLC_ATTR_INTS},
                                           {"roll", MLC_ATTR_INT},
                                           MLC_INT_PACKING_ATTRS,
                                           {0}},
@@ -288,6 +379,6 @@ MLC_OPS(IntConv,
          .lower = conv_lower,
          .block = true,
          .reads = conv_reads,
-         .cost = mlc_int_cost_weights,
+         .cost = conv_cost,
          .order = conv_order,
          .generate = conv_generate});

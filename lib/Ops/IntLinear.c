@@ -72,7 +72,8 @@ static void *linear_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     }
     for (int j = 0; j < block.n; j++)
         c[j] = bias[block.channel[j]];
-    mlc_int_block_finish(l, &block, c);
+    mlc_int_block_close(l, &block, c);
+    mlc_int_block_finish(l, &block);
     return NULL;
 }
 

@@ -48,6 +48,7 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
     collect_channels(&b, node, channel, group, channels);
     int64_t aligned;
     mlc_attr_ints(node, "align", &aligned);
+    int uniform = (int)mlc_attr_int(node, "lane", 0), spare = mlc_attr_find(node, "pool") != NULL;
     for (int k = 0; k < b.words; k++) {
         bool single = b.first[k + 1] - b.first[k] == 1;
         int at = 0;
@@ -60,9 +61,10 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
                                .width = mlc_int_lane_width(node, b.channel[j], b.out[j]),
                                .top = j + 1 == b.first[k + 1],
                                .low = mlc_int_lane_low(node, b.channel[j], b.out[j])};
-            at += lane->width;
+            int size = uniform ? uniform : lane->width + spare;
+            at += size;
             if (lane->top) /* up to the word's end: a shift extracts it */
-                lane->at = 64 - lane->width;
+                lane->at = 64 - size;
         }
     }
     return b;
@@ -109,7 +111,7 @@ void mlc_int_block_add_term(mlc_lower *l, mlc_int_block *b, int j, LLVMValueRef 
     add(l, b, j, x);
 }
 
-void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
+void mlc_int_block_close(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
     int64_t offset[MLC_INT_WORDS * MLC_INT_LANES];
     for (int j = 0; j < b->n; j++)
         offset[j] = (int64_t)((uint64_t)c[j] - (uint64_t)b->lane[j].low);
@@ -117,6 +119,37 @@ void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
         int64_t packed = pack(b, word, offset);
         if (packed || !b->sum[word])
             add(l, b, word, is_immediate(packed) ? mlc_l_const(l, packed) : mlc_l_pooled(l, packed));
+    }
+}
+
+/* The highest bit of each lane of a word. */
+static uint64_t guards(const mlc_int_block *b, int word, int lane) {
+    uint64_t bits = 0;
+    for (int j = b->first[word]; j < b->first[word + 1]; j++)
+        bits |= (uint64_t)1 << (b->lane[j].at + lane - 1);
+    return bits;
+}
+
+/* With the guard bits set, a subtraction leaves them where a lane of y is not less than
+ * x's. From the bit of such a lane, the mask of all bits below it: max = x + (y - x & mask). */
+static LLVMValueRef max_of_lanes(mlc_lower *l, LLVMValueRef x, LLVMValueRef y, uint64_t guard, int lane) {
+    LLVMValueRef g = mlc_l_pooled(l, (int64_t)guard), d = mlc_l_sub(l, mlc_l_add(l, y, g), x);
+    LLVMValueRef kept = mlc_l_and(l, d, g);
+    LLVMValueRef mask = mlc_l_sub(l, kept, mlc_l_lshr(l, kept, lane - 1));
+    return mlc_l_add(l, x, mlc_l_and(l, d, mask));
+}
+
+void mlc_int_block_max(mlc_lower *l, mlc_int_block *b, const mlc_int_block *other) {
+    int lane = (int)mlc_attr_int(b->node, "lane", 0);
+    for (int word = 0; word < b->words; word++) {
+        LLVMValueRef x = b->sum[word], y = other->sum[word];
+        bool single = b->first[word + 1] - b->first[word] == 1;
+        b->sum[word] = single ? mlc_l_max(l, x, y) : max_of_lanes(l, x, y, guards(b, word, lane), lane);
+    }
+}
+
+void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b) {
+    for (int word = 0; word < b->words; word++)
         for (int j = b->first[word]; j < b->first[word + 1]; j++) {
             b->lane[j].word = b->sum[word];
             if (b->lane[j].width)
@@ -124,5 +157,4 @@ void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
             else
                 mlc_l_also(l, b->node, b->out[j], b->sum[word]);
         }
-    }
 }

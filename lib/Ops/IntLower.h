@@ -47,7 +47,12 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
 void mlc_int_block_add(mlc_lower *l, mlc_int_block *b, const mlc_value *in, int64_t i, const int64_t *c);
 /* Output j += x; blocks without packing. */
 void mlc_int_block_add_term(mlc_lower *l, mlc_int_block *b, int j, LLVMValueRef x);
-/* Adds c[j] to output j and hands over all outputs. */
-void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b, const int64_t *c);
+/* Adds c[j] to output j: the sums are then complete. */
+void mlc_int_block_close(mlc_lower *l, mlc_int_block *b, const int64_t *c);
+/* The larger of each output in two closed blocks of a node; its words of several lanes have
+ * the attribute `lane`. */
+void mlc_int_block_max(mlc_lower *l, mlc_int_block *b, const mlc_int_block *other);
+/* Hands over all outputs of a closed block. */
+void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b);
 
 #endif

@@ -58,7 +58,8 @@ static void *matmul_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
             mlc_int_block_add_term(l, &block, j, mlc_l_mul(l, a, b));
         }
     }
-    mlc_int_block_finish(l, &block, zero);
+    mlc_int_block_close(l, &block, zero);
+    mlc_int_block_finish(l, &block);
     return NULL;
 }
 

@@ -69,7 +69,7 @@ bool mlc_int_packing_check(mlc_graph *g, mlc_node *node) {
                 return mlc_error_at(g->diag, node, "attribute 'align' holds %lld, expected 0 to %d",
                                     (long long)x[i], MAX_ALIGN);
     }
-    return check_order(g, node) && check_words(g, node);
+    return mlc_int_attr(g, node, "lane", 0, 64) && check_order(g, node) && check_words(g, node);
 }
 
 int64_t mlc_int_packing_order(const mlc_node *node, int64_t at) {
@@ -108,12 +108,19 @@ bool mlc_int_packing_fits(mlc_graph *g, mlc_node *node) {
     int *width = MLC_NEW_ARRAY(g->arena, channels_of(node), int);
     mlc_int_channel_widths(node, width);
     bool ok = true;
+    int lane = (int)mlc_attr_int(node, "lane", 0);
     for (int64_t k = 0; k < n && ok; k++) {
         int bits = 0;
-        for (int64_t j = 0; j < words[k]; j++)
-            bits += width[mlc_int_packing_order(node, at + j)];
+        for (int64_t j = 0; j < words[k]; j++) {
+            int64_t channel = mlc_int_packing_order(node, at + j);
+            bits += lane ? lane : width[channel];
+            if (lane && width[channel] >= lane)
+                ok = mlc_error_at(g->diag, node,
+                                  "channel %lld needs %d bits besides the highest of its lane of %d",
+                                  (long long)channel, width[channel], lane);
+        }
         at += words[k];
-        if (bits > 64)
+        if (ok && bits > 64)
             ok = mlc_error_at(g->diag, node, "word %lld needs %d bits", (long long)k, bits);
     }
     mlc_arena_restore(g->arena, mark);

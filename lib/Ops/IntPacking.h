@@ -13,12 +13,15 @@
  *          group, and their widths add up to at most 64 bits
  *   align  for each channel a: its lane holds the output less a multiple of 2^a
  *
+ *   lane   all lanes take so many bits, the highest of which stays 0; for the
+ *          maximum of words (mlc_int_block_max)
+ *
  * Without `words` every channel has a word of its own, without `align` such a
  * word holds the output itself.
  */
-#define MLC_INT_PACKING_ATTRS                             \
-    {"order", MLC_ATTR_INTS}, {"words", MLC_ATTR_INTS}, { \
-        "align", MLC_ATTR_INTS                            \
+#define MLC_INT_PACKING_ATTRS                                                       \
+    {"order", MLC_ATTR_INTS}, {"words", MLC_ATTR_INTS}, {"align", MLC_ATTR_INTS}, { \
+        "lane", MLC_ATTR_INT                                                        \
     }
 
 /* Most channels of a word. */

@@ -241,8 +241,19 @@ mlc_node *mlc_int_random_packing(mlc_graph *g, mlc_node *node, mlc_rng *rng) {
             align[i] = mlc_rng_range(rng, 0, 12);
         mlc_attr_set_ints(g, node, "align", align, n);
     }
-    int *width = MLC_NEW_ARRAY(g->arena, n, int), used = 0;
+    int *width = MLC_NEW_ARRAY(g->arena, n, int), used = 0, lane = 0;
     mlc_int_channel_widths(node, width);
+    if (mlc_attr_find(node, "pool") || mlc_int_chance(rng, 4)) {
+        for (int64_t i = 0; i < n; i++)
+            lane = width[i] >= lane ? width[i] + 1 : lane;
+        if (lane > 64) { /* no bit to spare */
+            mlc_attr_set_ints(g, node, "align", NULL, 0);
+            return node;
+        }
+        for (int64_t i = 0; i < n; i++)
+            width[i] = lane;
+        mlc_attr_set_int(g, node, "lane", lane);
+    }
     for (int64_t i = 0; i < n; i++) {
         int bits = width[order[i]];
         bool fits = i % group && used + bits <= 64 && words[n_words - 1] < MLC_INT_LANES;

@@ -95,6 +95,14 @@ static void discard(void *user, mlc_severity severity, const char *line) {
     (void)user, (void)severity, (void)line;
 }
 
+bool mlc_intervals_provable(mlc_graph *g) {
+    mlc_diag quiet = {.sink = discard}, *diag = g->diag;
+    g->diag = &quiet;
+    bool ok = mlc_update_intervals(g);
+    g->diag = diag;
+    return ok;
+}
+
 bool mlc_interval_provable(mlc_graph *g, mlc_node *node) {
     mlc_diag quiet = {.sink = discard}, *diag = g->diag;
     g->diag = &quiet;

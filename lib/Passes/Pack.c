@@ -27,7 +27,18 @@ static int by_width(const void *a, const void *b) {
 typedef struct packing {
     int64_t *order, *words;
     int64_t n, n_words;
+    int common; /* width of all lanes, the highest bit unused; 0: each has its own */
 } packing;
+
+/* One width for all lanes, with a bit to spare. */
+static int widen(int *width, int64_t n) {
+    int common = 0;
+    for (int64_t i = 0; i < n; i++)
+        common = width[i] >= common ? width[i] + 1 : common;
+    for (int64_t i = 0; i < n; i++)
+        width[i] = common;
+    return common;
+}
 
 /* Fills words with the lanes of one group, sorted by width. */
 static void fill_words(mlc_graph *g, packing *p, const lane *lanes, int64_t n) {
@@ -54,6 +65,8 @@ static packing pack(mlc_graph *g, const mlc_node *node) {
     int *width = MLC_NEW_ARRAY(g->arena, n, int);
     lane *lanes = MLC_NEW_ARRAY(g->arena, group, lane);
     mlc_int_channel_widths(node, width);
+    if (mlc_attr_find(node, "pool")) /* what maxima of words need */
+        p.common = widen(width, n);
     for (int64_t first = 0; first < n; first += group) {
         for (int64_t i = 0; i < group; i++)
             lanes[i] = (lane){first + i, width[first + i]};
@@ -99,6 +112,8 @@ mlc_graph *mlc_pass_pack(mlc_graph *g, mlc_pass_context *context) {
             continue;
         mlc_attr_set_ints(g, node, "order", p.order, p.n);
         mlc_attr_set_ints(g, node, "words", p.words, p.n_words);
+        if (p.common || mlc_attr_find(node, "lane"))
+            mlc_attr_set_int(g, node, "lane", p.common);
     }
     return g;
 }

@@ -11,6 +11,8 @@
 /* INTEGER: computes the intervals of all nodes anew, after operands were replaced.
  * Reports what can no longer be proved. */
 bool mlc_update_intervals(mlc_graph *g);
+/* The same; reports nothing. */
+bool mlc_intervals_provable(mlc_graph *g);
 /* The same for one node; reports nothing. */
 bool mlc_interval_provable(mlc_graph *g, mlc_node *node);
 

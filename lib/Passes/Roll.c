@@ -1,9 +1,9 @@
 /*
  * INTEGER: chooses the convolutions whose positions share one piece of code
  * (attribute `roll`). Unrolled, a convolution costs an instruction or more for
- * every multiplication at every position; rolled, only for those at one position,
- * at some 10 ns a call. All positions must then look alike: padding is written
- * out as data, and intervals are hulls over the positions of a channel.
+ * every multiplication at every position; rolled, only for those at one position.
+ * All positions must then look alike: padding is written out as data, and
+ * intervals are hulls over the positions of a channel.
  */
 #include "Passes.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Unrolled instructions from which rolling pays, by what is asked for. */
-enum { LEAST_FAST = 20000, LEAST_SMALL = 500 };
+enum { LEAST_FAST = 5000, LEAST_SMALL = 500 };
 
 /* Fewer positions are not worth a loop. */
 enum { LEAST_POSITIONS = 4 };
@@ -25,7 +25,9 @@ static int64_t attr_at(const mlc_node *node, const char *name, int d, int64_t mi
 
 /* Positions that the kernel reaches in dimension d of the padded input. */
 static int64_t reach(const mlc_node *node, int d) {
-    return (node->out[0]->shape.dim[2 + d] - 1) * attr_at(node, "strides", d, 1) +
+    int64_t last = (node->out[0]->shape.dim[2 + d] - 1) * attr_at(node, "pool_strides", d, 1) +
+                   attr_at(node, "pool", d, 1) - 1;
+    return last * attr_at(node, "strides", d, 1) +
            (node->in[1]->shape.dim[2 + d] - 1) * attr_at(node, "dilations", d, 1) + 1;
 }
 
@@ -89,19 +91,6 @@ static bool needs_copy(const mlc_node *node, bool packet) {
     return packet || x->constant || (x->producer && x->producer->op == mlc_iop("Gather"));
 }
 
-static void discard(void *user, mlc_severity severity, const char *line) {
-    (void)user, (void)severity, (void)line;
-}
-
-/* Whether all intervals can still be proved; reports nothing. */
-static bool provable(mlc_graph *g) {
-    mlc_diag quiet = {.sink = discard}, *diag = g->diag;
-    g->diag = &quiet;
-    bool ok = mlc_update_intervals(g);
-    g->diag = diag;
-    return ok;
-}
-
 /* Hulls are wider than single intervals: where a later node then cannot be proved
  * any more, the convolution stays unrolled. */
 static void roll(mlc_graph *g, mlc_node *node, bool packet) {
@@ -111,14 +100,14 @@ static void roll(mlc_graph *g, mlc_node *node, bool packet) {
     if (needs_copy(node, packet))
         write_out_padding(g, node);
     mlc_attr_set_int(g, node, "roll", 1);
-    if (provable(g))
+    if (mlc_intervals_provable(g))
         return;
     node->in[0] = x;
     mlc_attr_set_int(g, node, "roll", 0);
     if (n)
         mlc_attr_set_ints(g, node, "pads", pads, n);
     mlc_graph_sweep(g);
-    provable(g); /* what it was before */
+    mlc_intervals_provable(g); /* what it was before */
 }
 
 mlc_graph *mlc_pass_roll(mlc_graph *g, mlc_pass_context *context) {
