@@ -63,7 +63,8 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
                                .low = mlc_int_lane_low(node, b.channel[j], b.out[j])};
             int size = uniform ? uniform : lane->width + spare;
             at += size;
-            if (lane->top) /* up to the word's end: a shift extracts it */
+            /* Up to the word's end: a shift extracts it. Alone, it has small weights instead. */
+            if (lane->top && !single)
                 lane->at = 64 - size;
         }
     }
