@@ -33,7 +33,7 @@ typedef struct mlc_options {
     const char *on_error;     /* "pass" or "drop"; NULL: metadata or "pass" */
     const char *calibrate;    /* .npz or .csv; NULL: none */
     const char *input_format; /* of float inputs (lib/Passes/InputFormat.c); NULL: metadata or q15.16 */
-    const char *precision;    /* "32", "16", "8", "auto"; NULL: "32" */
+    const char *precision;    /* "32", "16", "8" to "2", "ternary", "auto"; NULL: "32" */
     const char *labels;       /* of the samples of `calibrate`: "F.npz[:ARRAY]" or "F.csv"; NULL: none */
     double max_error;         /* precision auto: of the outputs on the samples; 0: not asked for */
     double max_accuracy_drop; /* precision auto: in percent, on the samples; negative: not asked for */

@@ -38,7 +38,10 @@ struct mlc_quant {
     int n_integer_seen;
     const struct mlc_dot *dots; /* the precision of each dot product of the model */
     int n_dots;
-    int dot_bits; /* of the dot products made of `node`: 8, 16 or 32 */
+    int dot_bits; /* of the dot products made of `node`: 32, or fewer */
+    const struct mlc_calibration *data; /* samples to round the weights of narrow products by; NULL: none */
+    struct mlc_pairs *pairs;            /* of products that may be equalized */
+    struct mlc_run *run;                /* this integer graph on the samples */
     mlc_saturation *saturation;
     int n_saturations, cap_saturations;
 };

@@ -1,45 +1,48 @@
 /*
- * SHAPED, before 8-bit products: Relu commutes with positive factors, so each of
- * the outputs between two matrix products may be multiplied by one that the next
- * weights divide by. In real numbers nothing changes. The factors are such that all
- * outputs share one grid well, and that the weights in front of it use all their
- * levels although a shift is all that stands between accumulator and grid.
+ * SHAPED, before products of 8 bits and less: Relu commutes with positive factors, so
+ * each of the outputs between two matrix products may be multiplied by one that the
+ * next weights divide by. In real numbers nothing changes. The factors are such that
+ * all outputs share one grid well although a shift is all that stands between
+ * accumulator and grid, and that the weights in front of it use all of their room.
  */
 #include "Precision.h"
 #include "Quant.h"
 
 #include <math.h>
+
 #include <string.h>
 
-enum { LEVELS = 255, WEIGHT_LEVELS = 127 };
-
-/* A product of a row with constant weights [K,N], by strides, and a bias or none. */
+/* A product of a row with constant weights, and a bias or none. The constants are the
+ * node's own, of type DOUBLE; `w` and `b` are what the model has in their place. */
 typedef struct dense {
     mlc_node *node;
-    int64_t K, N, row, column;
+    mlc_dot_weights weights;
+    const double *w, *b;
 } dense;
+
+/* Two products and the Relu between them. */
+typedef struct pair {
+    int front, back; /* indices of products */
+    const mlc_value *relu;
+} pair;
+
+struct mlc_pairs {
+    dense *dense;
+    pair *pair;
+    int n_dense, n_pairs;
+};
 
 static bool is(const mlc_node *node, const char *op) {
     return node->op->domain[0] == '\0' && strcmp(node->op->name, op) == 0;
 }
 
 static bool as_dense(mlc_node *node, dense *d) {
-    bool gemm = is(node, "Gemm");
-    if (!gemm && !is(node, "MatMul"))
-        return false;
-    const mlc_value *w = node->in[1], *c = node->n_in > 2 ? node->in[2] : NULL;
-    if (!w->constant || w->shape.rank != 2 || node->in[0]->constant || node->in[0]->shape.rank != 2 ||
-        node->in[0]->shape.dim[0] != 1 || !mlc_dtype_is_float(w->dtype) || mlc_attr_int(node, "transA", 0))
-        return false;
-    bool turned = mlc_attr_int(node, "transB", 0);
-    *d = (dense){.node = node, .K = w->shape.dim[turned], .N = w->shape.dim[!turned]};
-    d->row = turned ? 1 : d->N;
-    d->column = turned ? d->K : 1;
-    return !c || (c->constant && mlc_q_elements(c) == d->N);
-}
-
-static double weight(const dense *d, int64_t k, int64_t n) {
-    return d->node->in[1]->constant->f[k * d->row + n * d->column];
+    const mlc_value *w = node->n_in > 1 ? node->in[1] : NULL, *c = node->n_in > 2 ? node->in[2] : NULL;
+    *d = (dense){.node = node};
+    return (is(node, "Gemm") || is(node, "MatMul")) && w->constant && !node->in[0]->constant &&
+           mlc_dtype_is_float(w->dtype) && mlc_q_dot_weights(node, &d->weights) &&
+           mlc_q_elements(node->in[0]) == d->weights.taps &&
+           (!c || (c->constant && mlc_q_elements(c) == d->weights.channels));
 }
 
 /* The only reader of v; NULL where there is another, or v is an output. */
@@ -53,107 +56,167 @@ static mlc_node *only_reader(const mlc_graph *g, const mlc_value *v, const int *
     return NULL;
 }
 
-/* The step of the grid that element k of the product's input will lie on. */
-static double input_step(const mlc_quant *q, const mlc_value *x, int64_t k, bool common) {
-    const mlc_range *r = common ? &q->seen_all[x->id].ends : &q->seen[x->id][k].ends;
-    double lo = common ? fmin(r->lo, 0) : r->lo;
-    return r->hi > lo ? (r->hi - lo) / LEVELS : 1;
-}
-
-/* Replaces the constant by one of type DOUBLE, element i times factor[i / step % n]. */
-static void scale_constant(mlc_graph *g, mlc_node *node, int k, const double *factor, int64_t n, int64_t step,
-                           bool divide) {
+/* The node's constant k becomes a copy of its own; returns the elements it had. */
+static const double *own_constant(mlc_graph *g, mlc_node *node, int k) {
     const mlc_tensor *old = node->in[k]->constant;
     mlc_tensor *t = mlc_tensor_create(g->arena, MLC_DOUBLE, &old->shape);
-    for (int64_t i = 0; i < mlc_shape_elements(&old->shape); i++) {
-        double f = factor[i / step % n];
-        t->f[i] = divide ? old->f[i] / f : old->f[i] * f;
-    }
+    memcpy(t->f, old->f, (size_t)mlc_shape_elements(&old->shape) * sizeof *t->f);
     node->in[k] = mlc_graph_constant(g, node->in[k]->name, t);
+    return old->f;
 }
 
-static void scale_seen(mlc_quant *q, const mlc_value *v, const double *factor) {
-    mlc_seen *seen = q->seen[v->id];
-    mlc_range all = {.lo = INFINITY, .hi = -INFINITY};
-    for (int64_t n = 0; n < mlc_q_elements(v); n++) {
-        seen[n].all.lo *= factor[n];
-        seen[n].all.hi *= factor[n];
-        seen[n].mean *= factor[n];
-        seen[n].ends = seen[n].all;
-        all.lo = fmin(all.lo, seen[n].all.lo);
-        all.hi = fmax(all.hi, seen[n].all.hi);
-    }
-    q->seen_all[v->id] = (mlc_seen){.all = all, .ends = all};
-    q->seen_lo[v->id] = all.lo;
-    q->seen_hi[v->id] = all.hi;
+static int dense_index(mlc_graph *g, struct mlc_pairs *p, const dense *d) {
+    for (int i = 0; i < p->n_dense; i++)
+        if (p->dense[i].node == d->node)
+            return i;
+    dense *own = &p->dense[p->n_dense];
+    *own = *d;
+    own->w = own_constant(g, d->node, 1);
+    if (d->node->n_in > 2 && d->node->in[2])
+        own->b = own_constant(g, d->node, 2);
+    own->weights.w = d->node->in[1]->constant->f;
+    return p->n_dense++;
 }
 
-/*
- * Factors for the outputs of `a`. One of them, whose weights lose least by it, gives
- * the grid as it is. Every other output's weights get a step that is the grid's by a
- * power of two, the largest that does not drive the output beyond the grid.
- */
-static double *factors(mlc_quant *q, const dense *a, const mlc_value *relu, bool common) {
-    double *range = MLC_NEW_ARRAY(q->arena, a->N + 1, double),
-           *step = MLC_NEW_ARRAY(q->arena, a->N + 1, double),
-           *factor = MLC_NEW_ARRAY(q->arena, a->N + 1, double);
-    double least = INFINITY, reach = 0;
-    for (int64_t n = 0; n < a->N; n++) {
-        range[n] = q->seen[relu->id][n].all.hi;
-        for (int64_t k = 0; k < a->K; k++)
-            step[n] = fmax(step[n], fabs(weight(a, k, n)) * input_step(q, a->node->in[0], k, common));
-        step[n] *= fabs(mlc_attr_float(a->node, "alpha", 1)) / WEIGHT_LEVELS;
-        if (!(range[n] > 0) || !(step[n] > 0))
-            continue;
-        int exponent;
-        double loss = frexp(range[n] / LEVELS / step[n], &exponent);
-        if (loss < least) {
-            least = loss;
-            reach = range[n];
-        }
-    }
-    if (!(reach > 0))
-        return NULL;
-    for (int64_t n = 0; n < a->N; n++) {
-        factor[n] = 1;
-        if (!(range[n] > 0))
-            continue;
-        int exponent;
-        factor[n] = reach / range[n];
-        if (step[n] > 0) {
-            /* The power of two just below that. */
-            double mantissa = frexp(factor[n] * step[n] / (reach / LEVELS), &exponent);
-            if (range[n] != reach)
-                factor[n] *= 0.5 / mantissa;
-        }
-        /* An output that hardly ever is more than 0 must not blow up what stands behind it. */
-        if (factor[n] > 0x1p10 || factor[n] < 0x1p-10)
-            factor[n] = 1;
-    }
-    return factor;
-}
-
-void mlc_q_equalize(mlc_quant *q) {
+void mlc_q_find_pairs(mlc_quant *q) {
     mlc_graph *g = q->from;
     const int *uses = mlc_graph_uses(g, g->arena);
-    const mlc_value *equalized = NULL; /* what the product before left on one grid */
+    struct mlc_pairs *p = q->pairs = MLC_NEW(g->arena, struct mlc_pairs);
+    p->dense = MLC_NEW_ARRAY(g->arena, g->n_nodes + 1, dense);
+    p->pair = MLC_NEW_ARRAY(g->arena, g->n_nodes + 1, pair);
     MLC_FOR_NODES (g, node) {
         dense a, b;
         if (!as_dense(node, &a))
             continue;
         mlc_node *relu = only_reader(g, node->out[0], uses);
         mlc_node *next = relu && is(relu, "Relu") ? only_reader(g, relu->out[0], uses) : NULL;
-        if (!next || !as_dense(next, &b) || next->in[0] != relu->out[0] || b.K != a.N)
+        if (!next || !as_dense(next, &b) || next->in[0] != relu->out[0] ||
+            b.weights.taps != a.weights.channels)
             continue;
-        double *factor = factors(q, &a, relu->out[0], node->in[0] == equalized);
-        if (!factor)
-            continue;
-        scale_constant(g, node, 1, factor, a.N, a.column, false);
-        if (node->n_in > 2 && node->in[2])
-            scale_constant(g, node, 2, factor, a.N, 1, false);
-        scale_constant(g, next, 1, factor, b.K, b.row, true);
-        scale_seen(q, node->out[0], factor);
-        scale_seen(q, relu->out[0], factor);
-        equalized = relu->out[0];
+        pair *own = &p->pair[p->n_pairs++];
+        own->front = dense_index(g, p, &a);
+        own->back = dense_index(g, p, &b);
+        own->relu = relu->out[0];
+    }
+}
+
+void mlc_q_reset_pairs(mlc_quant *q) {
+    for (int i = 0; q->pairs && i < q->pairs->n_dense; i++) {
+        const dense *d = &q->pairs->dense[i];
+        const mlc_value *const *in = (const mlc_value *const *)d->node->in;
+        memcpy(in[1]->constant->f, d->w, (size_t)mlc_q_elements(in[1]) * sizeof(double));
+        if (d->b)
+            memcpy(in[2]->constant->f, d->b, (size_t)mlc_q_elements(in[2]) * sizeof(double));
+    }
+}
+
+static void scale_weights(const dense *d, const double *factor, bool front) {
+    double *w = d->node->in[1]->constant->f;
+    const mlc_dot_weights *s = &d->weights;
+    for (int64_t c = 0; c < s->channels; c++)
+        for (int64_t k = 0; k < s->taps; k++) {
+            double *own = &w[c * s->by_channel + k * s->by_tap];
+            *own = front ? *own * factor[c] : *own / factor[k];
+        }
+    for (int64_t c = 0; front && d->b && c < s->channels; c++)
+        d->node->in[2]->constant->f[c] *= factor[c];
+}
+
+/* What was seen of v, times the factors. */
+static mlc_seen *scale_seen(mlc_quant *q, const mlc_value *v, const double *factor) {
+    int64_t n = mlc_q_elements(v);
+    mlc_seen *seen = MLC_NEW_ARRAY(q->arena, n + 1, mlc_seen);
+    q->seen_lo[v->id] = INFINITY;
+    q->seen_hi[v->id] = -INFINITY;
+    for (int64_t i = 0; i < n; i++) {
+        seen[i] = q->seen[v->id][i];
+        seen[i].all.lo *= factor[i];
+        seen[i].all.hi *= factor[i];
+        seen[i].mean *= factor[i];
+        seen[i].variance *= factor[i] * factor[i];
+        seen[i].ends = NULL;
+        q->seen_lo[v->id] = fmin(q->seen_lo[v->id], seen[i].all.lo);
+        q->seen_hi[v->id] = fmax(q->seen_hi[v->id], seen[i].all.hi);
+    }
+    q->seen[v->id] = seen;
+    q->seen_all[v->id].all = (mlc_range){.lo = q->seen_lo[v->id], .hi = q->seen_hi[v->id]};
+    q->seen_all[v->id].ends = NULL;
+    return seen;
+}
+
+bool mlc_q_is_equalized(const mlc_quant *q, const mlc_node *node) {
+    for (int i = 0; q->pairs && i < q->pairs->n_pairs; i++) {
+        const mlc_dot *front = mlc_q_dot_of(q, q->pairs->dense[q->pairs->pair[i].front].node);
+        if (q->pairs->dense[q->pairs->pair[i].back].node == node)
+            return front && front->bits <= MLC_MOST_BITS;
+    }
+    return false;
+}
+
+const mlc_node *mlc_q_reader(const mlc_quant *q, const mlc_node *node) {
+    for (int i = 0; q->pairs && i < q->pairs->n_pairs; i++)
+        if (q->pairs->dense[q->pairs->pair[i].front].node == node)
+            return q->pairs->dense[q->pairs->pair[i].back].node;
+    return NULL;
+}
+
+/* The grid of everything between two products ends here. */
+#define REACH 1.0
+
+/*
+ * An output with range r and weights of step s, of the grid's steps if that were 1 in
+ * all, is to be multiplied by f such that r*f is near to REACH and s*f to a power of two
+ * from below. Of both, one can
+ * be met: bits that the other then loses, at most half a bit.
+ */
+static double factor_for(double r, double s) {
+    int exponent;
+    double up = frexp(s / r, &exponent) * 2; /* in [1,2) */
+    return log2(up) >= 0.5 ? REACH / r : REACH / r / up;
+}
+
+void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot) {
+    const pair *p = NULL;
+    for (int i = 0; dot->class && q->pairs && i < q->pairs->n_pairs; i++)
+        if (q->pairs->dense[q->pairs->pair[i].front].node == dot->node)
+            p = &q->pairs->pair[i];
+    if (!p)
+        return;
+    const dense *a = &q->pairs->dense[p->front], *b = &q->pairs->dense[p->back];
+    const mlc_dot *next = mlc_q_dot_of(q, b->node);
+    if (!next || !next->class)
+        return;
+    const mlc_class *class = dot->class;
+    const mlc_dot_weights *d = &a->weights;
+    double *factor = MLC_NEW_ARRAY(q->arena, d->channels + 1, double),
+           *w = MLC_NEW_ARRAY(q->arena, d->taps + 1, double),
+           *span = MLC_NEW_ARRAY(q->arena, d->taps + 1, double);
+    double typical = 0;
+    for (int64_t c = 0; c < d->channels; c++) {
+        double r = next->class[c].range.hi;
+        for (int64_t k = 0; k < d->taps; k++) {
+            w[k] =
+                mlc_dot_weight(d, c, k) * (class[k].range.hi - class[k].range.lo) / (double)class[k].levels;
+            span[k] = (double)class[k].levels;
+        }
+        double s = mlc_q_channel_step(dot, c, w, span, d->taps);
+        factor[c] = r > 0 && s > 0 ? factor_for(r, s * (double)(next->class[c].levels + 1)) : 0;
+        typical = fmax(typical, r);
+    }
+    if (!(typical > 0))
+        return;
+    for (int64_t c = 0; c < d->channels; c++) {
+        /* An output that hardly ever is more than 0 must not blow up what stands behind it. */
+        double usual = REACH / typical;
+        if (factor[c] == 0 || !(factor[c] < usual * 0x1p10))
+            factor[c] = usual;
+    }
+    scale_weights(a, factor, true);
+    scale_weights(b, factor, false);
+    scale_seen(q, a->node->out[0], factor);
+    scale_seen(q, p->relu, factor);
+    for (int64_t k = 0; k < d->channels; k++) {
+        double levels = (double)next->class[k].levels; /* steps of REACH / (levels + 1) */
+        next->class[k].range = (mlc_range){.lo = 0, .hi = REACH * levels / (levels + 1)};
     }
 }

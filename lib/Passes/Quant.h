@@ -7,11 +7,11 @@
 __extension__ typedef __int128 mlc_int128;
 
 enum {
-    MLC_WORK_BITS = 31,  /* of a value that later nodes read, magnitude */
-    MLC_WIDE_BITS = 46,  /* at most, where the range is wide */
-    MLC_WORK_FRACTION = 17, /* resolution that justifies more than MLC_WORK_BITS */
+    MLC_WORK_BITS = 31,        /* of a value that later nodes read, magnitude */
+    MLC_WIDE_BITS = 46,        /* at most, where the range is wide */
+    MLC_WORK_FRACTION = 17,    /* resolution that justifies more than MLC_WORK_BITS */
     MLC_ACCUMULATOR_BITS = 62, /* of products and sums: one bit below int64 for rounding addends */
-    MLC_WEIGHT_BITS = 30, /* of a weight: a signed 32-bit immediate */
+    MLC_WEIGHT_BITS = 30,      /* of a weight: a signed 32-bit immediate */
 };
 
 int64_t mlc_q_elements(const mlc_value *v);
@@ -29,6 +29,8 @@ mlc_value *mlc_q_binary(mlc_quant *q, const char *op, mlc_value *a, mlc_value *b
 /* v shifted left by `bits`: the same numbers at a finer scale, exactly. */
 mlc_value *mlc_q_shift_left(mlc_quant *q, mlc_value *v, int bits);
 mlc_value *mlc_q_shift_right(mlc_quant *q, mlc_value *v, int bits);
+/* Notes that `limited` is v within bounds that the real-valued model does not have. */
+mlc_value *mlc_q_limited(mlc_quant *q, mlc_value *v, mlc_value *limited);
 /* mlc_q_saturate with integer bounds. */
 mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi);
 /* Attributes of the integer op Conv: strides, dilations, pads, group. */
@@ -41,7 +43,8 @@ typedef struct mlc_input_grid {
 } mlc_input_grid;
 /* The format that `spec` (--input-format) gives for a float input; *given: it gives
  * one. Reports and returns false on what cannot be read or names no float input. */
-bool mlc_input_format(mlc_graph *graph, const char *spec, const mlc_value *input, mlc_input_grid *g, bool *given);
+bool mlc_input_format(mlc_graph *graph, const char *spec, const mlc_value *input, mlc_input_grid *g,
+                      bool *given);
 /* The grid to which all readers of a float input quantize it; false: there is no such one. */
 bool mlc_find_input_grid(const mlc_graph *graph, const mlc_value *input, mlc_input_grid *g);
 

@@ -215,7 +215,8 @@ static void cap_errors(mlc_quant *q, const mlc_node *node) {
 }
 
 bool mlc_q_rewrite(mlc_quant *q, const mlc_node *node) {
-    q->dot_bits = mlc_q_bits_of(q, node);
+    const mlc_dot *dot = mlc_q_dot_of(q, node);
+    q->dot_bits = dot ? dot->bits : 32;
     if (!node->op->quantize || !node->op->quantize(q, node))
         return false;
     cap_errors(q, node);
@@ -291,13 +292,33 @@ static bool make_outputs(mlc_quant *q) {
     return true;
 }
 
+static void *copy(mlc_arena *arena, const void *from, int n, size_t size) {
+    void *to = mlc_arena_array(arena, (size_t)n + 1, size);
+    return from && n ? memcpy(to, from, (size_t)n * size) : to;
+}
+
+/* What an attempt plans differs from one to the next: so does what was seen of rescaled values. */
+static void plan(mlc_quant *q, const mlc_dot *dots, int n_dots) {
+    int n = q->from->n_values;
+    mlc_dot *own = copy(q->arena, dots, n_dots, sizeof *dots);
+    q->dots = own;
+    q->n_dots = n_dots;
+    mlc_q_reset_pairs(q);
+    if (q->seen) {
+        q->seen = copy(q->arena, q->seen, n, sizeof *q->seen);
+        q->seen_all = copy(q->arena, q->seen_all, n, sizeof *q->seen_all);
+        q->seen_lo = copy(q->arena, q->seen_lo, n, sizeof *q->seen_lo);
+        q->seen_hi = copy(q->arena, q->seen_hi, n, sizeof *q->seen_hi);
+    }
+    mlc_q_plan(q, own, n_dots);
+}
+
 /* One attempt with the given precision of every dot product. NULL after reporting. */
 mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, const mlc_dot *dots,
                          int n_dots) {
     mlc_quant q = *prepared;
     mlc_graph *g = q.from;
-    q.dots = dots;
-    q.n_dots = n_dots;
+    plan(&q, dots, n_dots);
     q.to = mlc_graph_create(g->arena, g->diag);
     q.to->stage = MLC_INTEGER;
     q.to->name = g->name;
@@ -361,8 +382,9 @@ mlc_graph *mlc_pass_quantize(mlc_graph *g, mlc_pass_context *context) {
         mlc_q_observe(&q, context->calibration);
     const char *precision = context->options->precision;
     if (q.seen && precision && strcmp(precision, "32") != 0) {
+        q.data = context->calibration;
         mlc_q_choose_ends(&q, context->calibration);
-        mlc_q_equalize(&q);
+        mlc_q_find_pairs(&q);
     }
     mlc_dot *dots;
     int n_dots;

@@ -259,8 +259,7 @@ mlc_value *mlc_q_clamp(mlc_quant *q, mlc_value *v, double lo, double hi) {
     return r;
 }
 
-mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
-    mlc_value *limited = v ? clamp_to(q, v, lo, hi) : NULL;
+mlc_value *mlc_q_limited(mlc_quant *q, mlc_value *v, mlc_value *limited) {
     if (!limited || limited == v)
         return limited;
     if (q->n_saturations == q->cap_saturations) {
@@ -274,6 +273,10 @@ mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi)
     q->saturation[q->n_saturations++] = (mlc_saturation){
         .origin = limited->producer ? limited->producer->origin : NULL, .full = v, .limited = limited};
     return limited;
+}
+
+mlc_value *mlc_q_saturate_to(mlc_quant *q, mlc_value *v, int64_t lo, int64_t hi) {
+    return mlc_q_limited(q, v, v ? clamp_to(q, v, lo, hi) : NULL);
 }
 
 mlc_value *mlc_q_saturate(mlc_quant *q, mlc_value *v, double lo, double hi) {

@@ -1,6 +1,8 @@
 /* A report as JSON, for --report=FILE. */
 #include "Report.h"
 
+#include "Passes/Precision.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -32,7 +34,9 @@ static json_t *rows_json(const mlc_report *r) {
         json_object_set_new(j, "saturated", row->saturated < 0 ? json_null() : json_integer(row->saturated));
         json_object_set_new(j, "multiplications", json_integer(row->multiplications));
         if (row->precision)
-            json_object_set_new(j, "precision", json_integer(row->precision));
+            json_object_set_new(j, "precision",
+                                row->precision == MLC_TERNARY ? text("ternary")
+                                                              : json_integer(row->precision));
         json_array_append_new(all, j);
     }
     return all;

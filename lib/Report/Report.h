@@ -60,7 +60,7 @@ typedef struct mlc_report_row {
     bool is_signed;
     int64_t saturated; /* -1: nothing is limited here */
     int64_t multiplications;
-    int precision; /* of a dot product: 8, 16 or 32; 0: none */
+    int precision; /* of a dot product: bits, or MLC_TERNARY; 0: none */
 } mlc_report_row;
 
 typedef struct mlc_report_output {

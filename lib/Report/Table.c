@@ -1,6 +1,8 @@
 /* A report for people, as --stats prints it. */
 #include "Report.h"
 
+#include "Passes/Precision.h"
+
 #include "mlc/str.h"
 
 #include <math.h>
@@ -45,7 +47,10 @@ static void print_rows(mlc_str *s, const mlc_report *r) {
         cell(s, 9, row->measured);
         count_cell(s, 9, row->saturated, row->saturated >= 0 && r->measurement);
         count_cell(s, 9, row->multiplications, row->multiplications > 0);
-        count_cell(s, 4, row->precision, row->precision > 0);
+        if (row->precision == MLC_TERNARY)
+            mlc_str_puts(s, " tern");
+        else
+            count_cell(s, 4, row->precision, row->precision > 0);
         mlc_str_char(s, '\n');
     }
 }

@@ -65,7 +65,7 @@ static const struct argp_option argp_options[] = {
     {"labels", OPT_LABELS, "FILE[:ARRAY]", 0,
      "the classes of these samples, for --report, --stats and --max-accuracy-drop", 3},
     {"precision", OPT_PRECISION, "BITS", 0,
-     "32 (default), 16, 8, or auto: the cheapest that keeps the promise below", 3},
+     "32 (default), 16, 8 to 2, ternary, or auto: the cheapest that keeps the promise below", 3},
     {"max-error", OPT_MAX_ERROR, "E", 0, "auto: outputs differ from the model's by at most E on the samples",
      3},
     {"max-accuracy-drop", OPT_MAX_DROP, "PERCENT", 0,

@@ -1,0 +1,213 @@
+/*
+ * The bits of a lane, shared out between the inputs of a dot product and its weights.
+ *
+ * With inputs cut off to ranges R and rounded to steps D, and an accumulator that has
+ * `room` for reach = sum |w| R, the weights of a channel have steps reach / room / D.
+ * The mean square error of the result is then
+ *
+ *     sum w^2 (cut(R) + D^2 / 12)  +  (reach / room)^2 / 12 * sum var(x) / D^2
+ *
+ * so finer inputs make coarser weights, and inputs cut off make all weights finer.
+ * Errors of several channels are added up by what they matter to what reads them.
+ */
+#include "Narrow.h"
+
+#include <math.h>
+
+/* What comes out of a product goes further beyond what was seen than inputs do. */
+#define HEADROOM 1.3
+
+/* Weights are rounded such that their errors make up for each other (Rounding.c). */
+#define ROUNDED 0.5
+
+typedef struct share {
+    int64_t channels, classes;
+    /* Of each class: what was seen, with each of mlc_seen.ends. */
+    mlc_end (*ends)[MLC_MOST_INPUT_BITS + 1];
+    double *variance, *active;
+    /* Of each channel and class: sums of |w|; of each class: of w^2, relative. */
+    double *w, *square;
+    double *reach;      /* of each channel */
+    const double *norm; /* of each channel: mlc_dot.weight */
+    double *levels;     /* of each channel: 2^room */
+    int *clip;          /* of each class: which of the ends */
+} share;
+
+static double range_of(const share *s, int64_t class, int clip) {
+    const mlc_range *r = &s->ends[class][clip].range;
+    return r->hi > r->lo ? r->hi - r->lo : 0;
+}
+
+static void see_classes(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_weights *d, bool common,
+                        share *s) {
+    const mlc_value *x = mlc_q_dot_input(dot->node);
+    int64_t n = mlc_q_elements(x), each = n / d->classes;
+    double headroom = dot->shared ? HEADROOM : 1;
+    for (int64_t c = 0; c < d->classes; c++)
+        for (int b = 0; b <= MLC_MOST_INPUT_BITS; b++)
+            s->ends[c][b].range = (mlc_range){.lo = INFINITY, .hi = -INFINITY};
+    for (int64_t i = 0; i < n; i++) {
+        int64_t c = d->image ? i / each : i % d->classes;
+        const mlc_seen *own = &q->seen[x->id][i], *ends = common ? &q->seen_all[x->id] : own;
+        s->variance[c] += own->variance / (double)each;
+        s->active[c] += own->active / (double)each;
+        for (int b = 1; ends->ends && b <= MLC_MOST_INPUT_BITS; b++) {
+            mlc_end *end = &s->ends[c][b];
+            end->range.lo = fmin(end->range.lo, ends->ends[b].range.lo * headroom);
+            end->range.hi = fmax(end->range.hi, ends->ends[b].range.hi * headroom);
+            end->cut += ends->ends[b].cut / (double)each;
+        }
+    }
+}
+
+static void set_clip(share *s, int clip) {
+    for (int64_t j = 0; j < s->classes; j++)
+        s->clip[j] = clip;
+    for (int64_t c = 0; c < s->channels; c++) {
+        s->reach[c] = 0;
+        for (int64_t j = 0; j < s->classes; j++)
+            s->reach[c] += s->w[c * s->classes + j] * range_of(s, j, clip);
+    }
+}
+
+static void see_weights(const mlc_dot_weights *d, share *s) {
+    for (int64_t c = 0; c < d->channels; c++)
+        for (int64_t k = 0; k < d->taps; k++)
+            s->w[c * d->classes + mlc_dot_class(d, c, k)] += fabs(mlc_dot_weight(d, c, k));
+    set_clip(s, MLC_MOST_INPUT_BITS);
+    for (int64_t c = 0; c < d->channels; c++) {
+        for (int64_t k = 0; k < d->taps; k++) {
+            double w = mlc_dot_weight(d, c, k);
+            s->square[mlc_dot_class(d, c, k)] += w * w * s->norm[c];
+        }
+    }
+}
+
+/* Sum of the squares of the steps, when class j has so much more range. */
+static double steps(const share *s, int64_t j, double more) {
+    double sum = 0;
+    for (int64_t c = 0; c < s->channels; c++) {
+        double reach = (s->reach[c] + s->w[c * s->classes + j] * more) / s->levels[c];
+        sum += s->norm[c] * reach * reach;
+    }
+    return sum * ROUNDED;
+}
+
+/* What ends and step of one class add to the error. */
+static double loss(const share *s, int64_t j, int clip, double step) {
+    return s->square[j] * (s->ends[j][clip].cut + s->active[j] * step * step / 12);
+}
+
+/* What weights with steps of 1 for the class would add to the error. */
+static double varied(const share *s, int64_t j, double step) {
+    return step > 0 ? s->variance[j] / (step * step) / 12 : 0;
+}
+
+/* The step of one class with so many levels; 0: of the step that leaves the least error. */
+static double step_of(const share *s, int64_t j, int clip, int64_t levels, double weights) {
+    double range = range_of(s, j, clip), finest = range / (ldexp(1, MLC_MOST_INPUT_BITS) - 1);
+    if (levels)
+        return range / (double)levels;
+    double own = s->square[j] * s->active[j];
+    double step = own > 0 ? sqrt(sqrt(weights * s->variance[j] / own)) : range;
+    return fmin(fmax(step, finest), range);
+}
+
+/* Ends of class j, given all others. `others`: what these say of the weights. */
+static void share_one(share *s, int64_t j, int64_t levels, double others) {
+    double least = INFINITY, now = range_of(s, j, s->clip[j]);
+    int best = s->clip[j];
+    for (int clip = MLC_LEAST_BITS; clip <= MLC_MOST_INPUT_BITS; clip++) {
+        double weights = steps(s, j, range_of(s, j, clip) - now), step = step_of(s, j, clip, levels, weights);
+        double sum = loss(s, j, clip, step) + weights * (others + varied(s, j, step));
+        if (sum < least) {
+            least = sum;
+            best = clip;
+        }
+    }
+    double more = range_of(s, j, best) - now;
+    for (int64_t c = 0; c < s->channels; c++)
+        s->reach[c] += s->w[c * s->classes + j] * more;
+    s->clip[j] = best;
+}
+
+/* Ends for each class, as `levels` of step_of has it. */
+static void share_each(share *s, int64_t levels) {
+    enum { SWEEPS = 3 };
+    for (int sweep = 0; sweep < SWEEPS; sweep++) {
+        double weights = steps(s, 0, 0), all = 0;
+        for (int64_t j = 0; j < s->classes; j++)
+            all += varied(s, j, step_of(s, j, s->clip[j], levels, weights));
+        for (int64_t j = 0; j < s->classes; j++) {
+            double own = varied(s, j, step_of(s, j, s->clip[j], levels, weights));
+            share_one(s, j, levels, fmax(0, all - own));
+        }
+    }
+}
+
+static double total(const share *s, int64_t levels) {
+    double weights = steps(s, 0, 0), sum = 0;
+    for (int64_t j = 0; j < s->classes; j++) {
+        double step = step_of(s, j, s->clip[j], levels, weights);
+        sum += loss(s, j, s->clip[j], step) + weights * varied(s, j, step);
+    }
+    return sum;
+}
+
+static void take(const share *s, int64_t levels, mlc_class *class) {
+    double weights = steps(s, 0, 0);
+    for (int64_t j = 0; j < s->classes; j++) {
+        double range = range_of(s, j, s->clip[j]), step = step_of(s, j, s->clip[j], levels, weights);
+        class[j].range = s->ends[j][s->clip[j]].range;
+        class[j].levels = levels ? levels : range > 0 ? (int64_t)rint(range / step) : 1;
+    }
+}
+
+/* So many levels for all; `common`: and the same ends. */
+static void share_levels(share *s, bool common, mlc_dot *dot) {
+    static const int64_t candidates[] = {3, 5, 7, 11, 15, 22, 31, 45, 63, 90, 127, 181, 255};
+    double least = INFINITY;
+    for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++)
+        for (int clip = common ? MLC_LEAST_BITS : MLC_MOST_BITS;
+             clip <= (common ? MLC_MOST_INPUT_BITS : MLC_MOST_BITS); clip++) {
+            set_clip(s, clip);
+            if (!common)
+                share_each(s, candidates[i]);
+            double sum = total(s, candidates[i]);
+            if (sum < least) {
+                least = sum;
+                dot->levels = candidates[i];
+                take(s, dot->levels, dot->class);
+            }
+        }
+}
+
+void mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int clip) {
+    mlc_arena *a = q->arena;
+    bool common = dot->shared && !mlc_q_is_equalized(q, dot->node);
+    share s = {.channels = d->channels,
+               .classes = d->classes,
+               .ends = mlc_arena_array(a, (size_t)d->classes + 1, sizeof *s.ends),
+               .variance = MLC_NEW_ARRAY(a, d->classes + 1, double),
+               .active = MLC_NEW_ARRAY(a, d->classes + 1, double),
+               .w = MLC_NEW_ARRAY(a, d->channels * d->classes + 1, double),
+               .square = MLC_NEW_ARRAY(a, d->classes + 1, double),
+               .reach = MLC_NEW_ARRAY(a, d->channels + 1, double),
+               .norm = dot->weight,
+               .levels = MLC_NEW_ARRAY(a, d->channels + 1, double),
+               .clip = MLC_NEW_ARRAY(a, d->classes + 1, int)};
+    dot->class = MLC_NEW_ARRAY(a, d->classes + 1, mlc_class);
+    for (int64_t c = 0; c < d->channels; c++)
+        s.levels[c] = ldexp(1, dot->room[c]);
+    see_classes(q, dot, d, common, &s);
+    see_weights(d, &s);
+    set_clip(&s, dot->bits == MLC_TERNARY ? clip : MLC_MOST_BITS);
+    if (dot->bits == MLC_TERNARY) {
+        take(&s, dot->levels, dot->class);
+    } else if (dot->shared) {
+        share_levels(&s, common, dot);
+    } else {
+        share_each(&s, 0);
+        take(&s, 0, dot->class);
+    }
+}
