@@ -1,8 +1,7 @@
 /*
  * INTEGER: chooses the outputs of Linear and Conv that share a 64-bit word, so
  * that one multiplication serves several (attributes `order` and `words`, see
- * lib/Ops/IntPacking.h). Widths come from the proven intervals: best fit, the
- * widest first.
+ * lib/Ops/IntPacking.h). Widths come from the proven intervals.
  */
 #include "Passes.h"
 
@@ -40,7 +39,7 @@ static int widen(int *width, int64_t n) {
     return common;
 }
 
-/* Fills words with the lanes of one group, sorted by width. */
+/* Fills words with the lanes of one group: the first that is left, then what still fits. */
 static void fill_words(mlc_graph *g, packing *p, const lane *lanes, int64_t n) {
     bool *placed = MLC_NEW_ARRAY(g->arena, n, bool);
     for (int64_t begin = 0; begin < n; begin++) {
@@ -59,20 +58,30 @@ static void fill_words(mlc_graph *g, packing *p, const lane *lanes, int64_t n) {
     }
 }
 
-static packing pack(mlc_graph *g, const mlc_node *node) {
-    int64_t n = node->in[1]->shape.dim[0], group = n / mlc_attr_int(node, "group", 1);
+static packing fill(mlc_graph *g, const int *width, int64_t n, int64_t group, bool sorted) {
     packing p = {.order = MLC_NEW_ARRAY(g->arena, n, int64_t), .words = MLC_NEW_ARRAY(g->arena, n, int64_t)};
-    int *width = MLC_NEW_ARRAY(g->arena, n, int);
     lane *lanes = MLC_NEW_ARRAY(g->arena, group, lane);
-    mlc_int_channel_widths(node, width);
-    if (mlc_attr_find(node, "pool")) /* what maxima of words need */
-        p.common = widen(width, n);
     for (int64_t first = 0; first < n; first += group) {
         for (int64_t i = 0; i < group; i++)
             lanes[i] = (lane){first + i, width[first + i]};
-        qsort(lanes, (size_t)group, sizeof *lanes, by_width);
+        if (sorted)
+            qsort(lanes, (size_t)group, sizeof *lanes, by_width);
         fill_words(g, &p, lanes, group);
     }
+    return p;
+}
+
+/* In the order of the channels where that is as good: low precision is planned for
+ * outputs that are neighbours. */
+static packing pack(mlc_graph *g, const mlc_node *node) {
+    int64_t n = node->in[1]->shape.dim[0], group = n / mlc_attr_int(node, "group", 1);
+    int *width = MLC_NEW_ARRAY(g->arena, n, int);
+    mlc_int_channel_widths(node, width);
+    int common = mlc_attr_find(node, "pool") ? widen(width, n) : 0; /* what maxima of words need */
+    packing p = fill(g, width, n, group, false), sorted = fill(g, width, n, group, true);
+    if (sorted.n_words < p.n_words)
+        p = sorted;
+    p.common = common;
     return p;
 }
 

@@ -46,6 +46,13 @@ static double ternary_step(const double *w, int64_t n, int64_t *count) {
     return step;
 }
 
+/* A lane begins at a multiple of the step of the result (`align`), so up to such a
+ * step is lost: the result has at least as many steps as the inputs have levels. */
+double mlc_q_span(const mlc_dot *dot, int64_t channel) {
+    int bits = dot->bits == MLC_TERNARY ? TERNARY_INPUT_BITS : dot->bits;
+    return ldexp(1, dot->room[channel]) * (1 - ldexp(1, -bits)) - 1;
+}
+
 double mlc_q_channel_step(const mlc_dot *dot, int64_t channel, const double *w, const double *span,
                           int64_t n) {
     int64_t count;
@@ -54,7 +61,7 @@ double mlc_q_channel_step(const mlc_dot *dot, int64_t channel, const double *w, 
     double sum = 0;
     for (int64_t k = 0; k < n; k++)
         sum += fabs(w[k]) * span[k];
-    return sum / (ldexp(1, dot->room[channel]) - 1);
+    return sum / mlc_q_span(dot, channel);
 }
 
 /* Classes share one grid where the input comes from another narrow product. */
@@ -178,7 +185,7 @@ static void plan(mlc_quant *q, mlc_dot *dot) {
     dot->weight = weights_of_channels(q, dot, &d, usual.class);
     give_room(dot, &d, usual.class, lanes);
     /* Ternary weights are what they are: the inputs get the rest. */
-    while (ternary && bits < MLC_MOST_BITS && sum * (ldexp(1, bits + 1) - 1) < ldexp(1, dot->room[0]))
+    while (ternary && bits < MLC_MOST_BITS && sum * (ldexp(1, bits + 1) - 1) < mlc_q_span(dot, 0))
         dot->levels = ((int64_t)1 << ++bits) - 1;
     mlc_q_share(q, dot, &d, bits);
 }

@@ -110,6 +110,8 @@ bool mlc_q_is_equalized(const mlc_quant *q, const mlc_node *node);
 /* The only reader behind a Relu of what `node` computes, where that can be rescaled; NULL: none. */
 const mlc_node *mlc_q_reader(const mlc_quant *q, const mlc_node *node);
 
+/* The largest difference between values of an accumulator that its room is enough for. */
+double mlc_q_span(const mlc_dot *dot, int64_t channel);
 /* The finest step with which the accumulator of a channel stays inside its room: w[k] real
  * weights in units of the input's integers, 0 <= k < n, whose range is span[k]. */
 double mlc_q_channel_step(const mlc_dot *dot, int64_t channel, const double *w, const double *span,

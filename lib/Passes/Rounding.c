@@ -144,7 +144,7 @@ void mlc_q_round_weights(mlc_arena *arena, const mlc_dot *dot, int64_t c, const 
                  .target = MLC_NEW_ARRAY(arena, n + 1, double),
                  .slope = MLC_NEW_ARRAY(arena, n + 1, double),
                  .q = q};
-    double room = dot->room ? ldexp(1, dot->room[c]) - 1 : INFINITY;
+    double room = dot->room ? mlc_q_span(dot, c) : INFINITY;
     make_form(&p, w, m);
     start(&p, w, room);
     make_room(&p);
