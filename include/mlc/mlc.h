@@ -23,6 +23,12 @@ typedef enum mlc_emit {
     MLC_EMIT_JSON, /* the manifest */
 } mlc_emit;
 
+typedef enum mlc_unroll {
+    MLC_UNROLL_AUTO, /* loops where they are faster, or the code would grow too large */
+    MLC_UNROLL_FULL, /* no loops */
+    MLC_UNROLL_NONE, /* loops wherever they are possible */
+} mlc_unroll;
+
 typedef struct mlc_options {
     const char *input;        /* .onnx, or the text form of a graph (any stage) */
     const char *target;       /* "bpf-xdp", "bpf-raw", "host" */
@@ -42,6 +48,7 @@ typedef struct mlc_options {
     const char *stop_after;         /* pass name; the graph is the result */
     const char *const *print_after; /* pass names, "all" among them; ended by NULL; may be NULL */
     bool check_only;
+    mlc_unroll unroll;
     bool clock_from_map; /* packet targets: time comes from the global mlc_now, for replayed captures */
 } mlc_options;
 

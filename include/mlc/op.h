@@ -76,6 +76,11 @@ typedef struct mlc_op {
      * reductions): in-place computation must ask for them in order. */
     bool block;
 
+    /* So many leading inputs are element-wise: an element of the output depends on the
+     * one of each that is broadcast to it, which lower takes with mlc_l_input, or from
+     * the interval where that is one number. The inputs behind are read whole. 0: the op is not element-wise. */
+    int elementwise;
+
     /* The flat index of the element to compute at `step`, a permutation of the
      * output's elements. NULL: in order. */
     int64_t (*order)(const mlc_node *node, int64_t step);
@@ -105,6 +110,8 @@ const mlc_op *mlc_op_find(const char *domain, const char *name, int version);
 /* The integer op "mlc".name; asserts that it exists. */
 const mlc_op *mlc_iop(const char *name);
 bool mlc_op_is_integer(const mlc_op *op);
+/* A node of op "mlc".Gather that takes all elements of its only input in order: a change of shape. */
+bool mlc_is_reshape(const mlc_node *node);
 /* "Relu" or "com.microsoft.QGemm": as diagnostics and the text form name it. */
 const char *mlc_op_display(mlc_arena *arena, const mlc_op *op);
 

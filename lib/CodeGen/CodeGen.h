@@ -27,9 +27,12 @@ typedef struct mlc_place {
     bool shared; /* area NONE: an element is read several times, to compute one element of one stored value */
 } mlc_place;
 
+enum { MLC_SUMS_BYTES = 256 };
+
 typedef struct mlc_layout {
     mlc_place *place;                        /* by value id */
     int64_t in_size, out_size, scratch_size; /* bytes, multiples of 8 */
+    int64_t sums_offset; /* in scratch: MLC_SUMS_BYTES for rolled dense layers, where there are any */
     /* Packet targets: byte offsets of the parts of the frame. */
     int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset, frame_size;
 } mlc_layout;
@@ -38,7 +41,8 @@ typedef struct mlc_layout {
 mlc_storage mlc_storage_of(const mlc_value *v, bool prefer_wide_signed);
 const char *mlc_storage_name(mlc_storage s); /* "u8", "i64" */
 
-/* A convolution whose positions share one piece of code (pass `roll`). */
+/* A convolution whose positions share one piece of code (pass `roll`), or a dense
+ * layer whose outputs do (pass `roll-linear`). */
 bool mlc_is_rolled(const mlc_node *node);
 
 /* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
@@ -78,6 +82,8 @@ LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *co
  * structs have the given sizes: the kernel verifies it once, on its own, knowing
  * only that. */
 LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size, int line);
+/* The same for `int f(struct *in, struct *out, struct *scratch, unsigned row, unsigned block)`. */
+LLVMMetadataRef mlc_debug_block(mlc_debug *d, LLVMValueRef fn, const int64_t sizes[3], int line);
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line);
 
 /* An ordinary BTF-defined map. Returns the global. */

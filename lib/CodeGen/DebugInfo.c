@@ -83,7 +83,7 @@ void mlc_debug_close(mlc_debug *d) {
     d->builder = NULL;
 }
 
-enum { MAX_PARAMS = 4 };
+enum { MAX_PARAMS = 5 };
 
 /* types[0] is the result. */
 static LLVMMetadataRef subprogram(mlc_debug *d, LLVMValueRef fn, LLVMMetadataRef *types,
@@ -135,6 +135,15 @@ LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size
     LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32, sized_pointer(d, src_size), sized_pointer(d, dst_size),
                                              d->u32, d->u32};
     return subprogram(d, fn, types, names, 4, false, line);
+}
+
+LLVMMetadataRef mlc_debug_block(mlc_debug *d, LLVMValueRef fn, const int64_t sizes[3], int line) {
+    static const char *const names[] = {"in", "out", "scratch", "row", "block"};
+    LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32};
+    for (int i = 0; i < 3; i++)
+        types[i + 1] = sized_pointer(d, sizes[i]);
+    types[4] = types[5] = d->u32;
+    return subprogram(d, fn, types, names, 5, false, line);
 }
 
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line) {

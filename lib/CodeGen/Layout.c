@@ -54,7 +54,7 @@ const char *mlc_storage_name(mlc_storage s) {
 }
 
 bool mlc_is_rolled(const mlc_node *node) {
-    return node->op == mlc_iop("Conv") && mlc_attr_int(node, "roll", 0);
+    return (node->op == mlc_iop("Conv") || node->op == mlc_iop("Linear")) && mlc_attr_int(node, "roll", 0);
 }
 
 typedef struct planner {
@@ -226,6 +226,13 @@ static void place_features(mlc_graph *g, const mlc_feature_binding *binding, mlc
     layout->in_size = layout->payload_offset + round_up8(binding->payload_len);
 }
 
+static bool has_rolled_linear(const mlc_graph *g) {
+    MLC_FOR_NODES (g, node)
+        if (node->op == mlc_iop("Linear") && mlc_is_rolled(node))
+            return true;
+    return false;
+}
+
 /* A per-CPU array's element may not be larger (PCPU_MIN_UNIT_SIZE). */
 enum { MAX_PERCPU_VALUE = 32768 };
 
@@ -245,6 +252,10 @@ bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_
     layout->scratch_size = place_stored(&p, true);
     if (layout->scratch_size > MAX_PERCPU_VALUE / 2)
         layout->scratch_size = place_stored(&p, false);
+
+    layout->sums_offset = layout->scratch_size;
+    if (has_rolled_linear(g))
+        layout->scratch_size += MLC_SUMS_BYTES;
 
     layout->out_offset = binding ? layout->in_size : 0;
     layout->scratch_offset = binding ? layout->out_offset + layout->out_size : 0;

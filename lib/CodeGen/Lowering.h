@@ -5,6 +5,7 @@
 
 /* State of emitting one model; behind the functions of lower.h. */
 typedef struct mlc_memo mlc_memo;
+typedef struct mlc_pattern mlc_pattern;
 
 struct mlc_lower {
     mlc_codegen *cg;
@@ -28,11 +29,14 @@ struct mlc_lower {
     LLVMValueRef pool_base; /* in the current function; NULL: not yet there */
     int64_t pool_first;     /* number of the constant that it points to */
     int n_parts, n_rolls;
+    int64_t walked; /* estimated instructions that the verifier walks through in loops */
 
     /* In a loop's body: the value read and the value written are reached through
      * pointers to the position at hand. */
     const mlc_value *roll_src, *roll_dst;
     LLVMValueRef roll_src_base, roll_dst_base;
+
+    mlc_pattern *pattern; /* whose element is being emitted; NULL: none (Pattern.h) */
 };
 
 #define MLC_ROLL_PREFIX "mlc_roll_"
@@ -64,5 +68,19 @@ void mlc_lower_join(mlc_lower *l);
 LLVMValueRef mlc_lower_barrier(mlc_lower *l, LLVMValueRef x);
 
 LLVMTypeRef mlc_lower_int(mlc_lower *l, int width);
+
+/* An integer in memory, as an i64, and back. `base` is a pointer, offsets are bytes. */
+LLVMValueRef mlc_lower_load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s);
+void mlc_lower_store(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s, LLVMValueRef x);
+/* n 64-bit numbers in .rodata. */
+LLVMValueRef mlc_lower_words(mlc_lower *l, const int64_t *data, int64_t n);
+
+/* mlc_l_input of a value of l->pattern. */
+LLVMValueRef mlc_pattern_input(mlc_lower *l, const mlc_value *v);
+/* The pattern by which a stored value is to be emitted as a dense layer's loop over
+ * blocks of outputs and over inputs, or as an element-wise loop; NULL: it is not. */
+mlc_pattern *mlc_roll_pattern(mlc_lower *l, const mlc_node *node, const mlc_node *root);
+void mlc_lower_rolled_linear(mlc_lower *l, mlc_pattern *p, const mlc_node *linear);
+void mlc_lower_rolled_elements(mlc_lower *l, mlc_pattern *p);
 
 #endif

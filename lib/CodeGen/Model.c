@@ -11,6 +11,9 @@
 /* Estimated BPF instructions of one part. */
 enum { PART_BUDGET = 3000, MAX_PARTS = 250 };
 
+/* Estimated instructions of such a loop. */
+enum { PATTERN_COST = 500 };
+
 /* The kernel's limit on a program is 1,000,000 instructions. */
 enum { MAX_INSTRUCTIONS = 990000 };
 
@@ -73,7 +76,7 @@ static LLVMValueRef address(mlc_lower *l, LLVMValueRef base, int64_t offset) {
  * registers that BPF does not have, nor reorder loads ahead of their use; either
  * would spill beyond the 512 bytes of stack.
  */
-static LLVMValueRef load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s) {
+LLVMValueRef mlc_lower_load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s) {
     LLVMTypeRef type = mlc_lower_int(l, s.width);
     LLVMValueRef x = LLVMBuildLoad2(l->builder, type, address(l, base, offset), "");
     LLVMSetVolatile(x, true);
@@ -90,14 +93,16 @@ static LLVMValueRef load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_st
     return s.is_signed ? LLVMBuildSExt(l->builder, x, l->i64, "") : LLVMBuildZExt(l->builder, x, l->i64, "");
 }
 
+void mlc_lower_store(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s, LLVMValueRef x) {
+    if (s.width < 8)
+        x = LLVMBuildTrunc(l->builder, x, mlc_lower_int(l, s.width), "");
+    LLVMSetVolatile(LLVMBuildStore(l->builder, x, address(l, base, offset)), true);
+}
+
 static void store(mlc_lower *l, const mlc_value *v, int64_t i, LLVMValueRef x) {
     const mlc_place *place = &l->cg->layout.place[v->id];
     LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : l->base[place->area];
-    if (place->storage.width < 8)
-        x = LLVMBuildTrunc(l->builder, x, mlc_lower_int(l, place->storage.width), "");
-    LLVMValueRef s =
-        LLVMBuildStore(l->builder, x, address(l, base, place->offset + i * place->storage.width));
-    LLVMSetVolatile(s, true);
+    mlc_lower_store(l, base, place->offset + i * place->storage.width, place->storage, x);
 }
 
 static int64_t feature_offset(const mlc_layout *layout, const mlc_feature *f) {
@@ -142,15 +147,17 @@ static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i, mlc_l
 LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane) {
     if (v->constant)
         return mlc_l_const(l, v->constant->i[i]);
+    if (l->pattern)
+        return mlc_pattern_input(l, v);
     const mlc_place *place = &l->cg->layout.place[v->id];
     if (place->features) {
         const mlc_feature *f = &place->features[i];
         mlc_storage s = {.width = (uint8_t)f->width, .is_signed = f->is_signed, .big_endian = f->big_endian};
-        return load(l, l->base[MLC_AREA_IN], feature_offset(&l->cg->layout, f), s);
+        return mlc_lower_load(l, l->base[MLC_AREA_IN], feature_offset(&l->cg->layout, f), s);
     }
     if (place->area != MLC_AREA_NONE) {
         LLVMValueRef base = v == l->roll_src ? l->roll_src_base : l->base[place->area];
-        return load(l, base, place->offset + i * place->storage.width, place->storage);
+        return mlc_lower_load(l, base, place->offset + i * place->storage.width, place->storage);
     }
     return compute(l, v->producer, i, lane);
 }
@@ -235,6 +242,17 @@ LLVMValueRef mlc_l_table_at(mlc_lower *l, const int64_t *data, int64_t n, int64_
     return table_load(l, e, base, index);
 }
 
+LLVMValueRef mlc_lower_words(mlc_lower *l, const int64_t *data, int64_t n) {
+    LLVMValueRef init =
+        LLVMConstStringInContext2(l->context, (const char *)data, (size_t)n * sizeof *data, true);
+    LLVMValueRef g = LLVMAddGlobal(l->module, LLVMTypeOf(init), "mlc_words");
+    LLVMSetInitializer(g, init);
+    LLVMSetGlobalConstant(g, true);
+    LLVMSetLinkage(g, LLVMInternalLinkage);
+    LLVMSetAlignment(g, 8);
+    return g;
+}
+
 /* --- functions --- */
 
 static LLVMTypeRef model_type(mlc_lower *l) {
@@ -313,6 +331,18 @@ const mlc_node *mlc_lower_root(const mlc_lower *l, const mlc_node *node) {
     return node;
 }
 
+/* As a loop over one element that stands for all. */
+static bool emit_pattern(mlc_lower *l, const mlc_node *node, const mlc_node *root) {
+    mlc_pattern *pattern = l->memo ? NULL : mlc_roll_pattern(l, node, root);
+    if (!pattern)
+        return false;
+    if (root->op->block)
+        mlc_lower_rolled_linear(l, pattern, root);
+    else
+        mlc_lower_rolled_elements(l, pattern);
+    return true;
+}
+
 /* Into the current function, and new parts once it has `budget` instructions. */
 static void emit_values(mlc_lower *l, int64_t budget) {
     int64_t used = 0;
@@ -321,7 +351,7 @@ static void emit_values(mlc_lower *l, int64_t budget) {
         if (l->cg->layout.place[v->id].area == MLC_AREA_NONE)
             continue;
         const mlc_node *root = mlc_lower_root(l, node);
-        if (mlc_lower_rolled(l, node))
+        if (mlc_lower_rolled(l, node) || emit_pattern(l, node, root))
             continue;
         int64_t n = mlc_shape_elements(&v->shape), cost = mlc_lower_cost(l, node);
         for (int64_t step = 0; step < n; step++) {
@@ -345,6 +375,8 @@ static int64_t total_cost(mlc_lower *l) {
         if (l->cg->layout.place[node->out[0]->id].area == MLC_AREA_NONE)
             continue;
         int64_t rolled = mlc_lower_rolled_cost(l, node);
+        if (rolled < 0 && mlc_roll_pattern(l, node, mlc_lower_root(l, node)))
+            rolled = PATTERN_COST;
         total += rolled >= 0 ? rolled : mlc_lower_cost(l, node) * mlc_shape_elements(&node->out[0]->shape);
     }
     return total;

@@ -289,8 +289,9 @@ static bool plan(const mlc_lower *l, const mlc_node *node, roll *r) {
     if (elements(node->out[0]) < LEAST_ELEMENTS)
         return false;
     char level = l->cg->options->opt_level;
-    int64_t least = level == 's' ? LEAST_SMALL : LEAST_FAST;
-    if (level == '0' || mlc_lower_cost(l, node) * elements(node->out[0]) < least)
+    mlc_unroll unroll = l->cg->options->unroll;
+    int64_t least = unroll == MLC_UNROLL_NONE ? 0 : level == 's' ? LEAST_SMALL : LEAST_FAST;
+    if (unroll == MLC_UNROLL_FULL || level == '0' || mlc_lower_cost(l, node) * elements(node->out[0]) < least)
         return false;
     bool reduce = strncmp(root->op->name, "Reduce", strlen("Reduce")) == 0;
     if (reduce || root->op == mlc_iop("Gather"))

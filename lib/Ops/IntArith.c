@@ -223,11 +223,11 @@ static int64_t extreme_cost(const mlc_node *node) {
 #define BINARY(op, text, cost_fn)                                                                            \
     .domain = "mlc", .since = 1, .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,          \
     .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval, .lower = op##_lower, \
-    .reads = mlc_int_reads_broadcast, .cost = cost_fn, .generate = op##_generate
+    .reads = mlc_int_reads_broadcast, .cost = cost_fn, .elementwise = 2, .generate = op##_generate
 #define UNARY(op, text)                                                                                  \
     .domain = "mlc", .since = 1, .doc = text, .min_in = 1, .max_in = 1, .min_out = 1, .max_out = 1,      \
     .check = mlc_int_check_unary, .interval = op##_interval, .eval_int = op##_eval, .lower = op##_lower, \
-    .generate = op##_generate
+    .elementwise = 1, .generate = op##_generate
 
 MLC_OPS(IntArith, {.name = "Add", BINARY(add, "a + b", NULL)}, {.name = "Sub", BINARY(sub, "a - b", NULL)},
         {.name = "Mul", BINARY(mul, "a * b", NULL)},

@@ -105,7 +105,7 @@ static mlc_node *xor_generate(mlc_graph *g, mlc_rng *rng) {
 #define BITWISE(op, text)                                                                                    \
     .domain = "mlc", .since = 1, .doc = text, .min_in = 2, .max_in = 2, .min_out = 1, .max_out = 1,          \
     .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval, .lower = op##_lower, \
-    .reads = mlc_int_reads_broadcast, .generate = op##_generate
+    .reads = mlc_int_reads_broadcast, .elementwise = 2, .generate = op##_generate
 
 MLC_OPS(IntBits, {.name = "BitAnd", BITWISE(and, "a & b, bit by bit")},
         {.name = "BitOr", BITWISE(or, "a | b, bit by bit")},

@@ -122,7 +122,8 @@ static mlc_node *where_generate(mlc_graph *g, mlc_rng *rng) {
 #define COMPARISON(op, inputs, text)                                                                  \
     .domain = "mlc", .since = 1, .doc = text, .min_in = inputs, .max_in = inputs, .min_out = 1,       \
     .max_out = 1, .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval, \
-    .lower = op##_lower, .reads = mlc_int_reads_broadcast, .cost = compare_cost, .generate = op##_generate
+    .lower = op##_lower, .reads = mlc_int_reads_broadcast, .cost = compare_cost, .elementwise = inputs,       \
+    .generate = op##_generate
 
 MLC_OPS(IntCompare, {.name = "Less", COMPARISON(less, 2, "1 where a < b, else 0")},
         {.name = "Equal", COMPARISON(equal, 2, "1 where a = b, else 0")},

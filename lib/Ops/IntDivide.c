@@ -70,4 +70,5 @@ MLC_OPS(IntDivide, {.domain = "mlc",
                     .lower = divide_lower,
                     .reads = mlc_int_reads_broadcast,
                     .cost = divide_cost,
+                    .elementwise = 2,
                     .generate = divide_generate});

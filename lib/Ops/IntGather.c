@@ -60,6 +60,17 @@ static void *gather_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     return mlc_l_input(l, node->in[k], element);
 }
 
+bool mlc_is_reshape(const mlc_node *node) {
+    if (node->op != mlc_iop("Gather") || node->n_in != 2)
+        return false;
+    const mlc_tensor *index = index_of(node)->constant;
+    int64_t n = mlc_shape_elements(&index->shape);
+    for (int64_t i = 0; i < n; i++)
+        if (index->i[i] != i)
+            return false;
+    return mlc_int_elements(node->in[0]) == n;
+}
+
 static int64_t gather_reads(const mlc_node *node, int k) {
     if (k == node->n_in - 1)
         return 1;

@@ -86,13 +86,25 @@ static int64_t linear_reads(const mlc_node *node, int k) {
     return k == 0 ? outer(node) : 1;
 }
 
+static mlc_value *byte_weights(mlc_graph *g, mlc_rng *rng, const mlc_shape *shape) {
+    int64_t most = mlc_int_chance(rng, 2) ? 127 : mlc_rng_range(rng, 1, 9);
+    int64_t n = mlc_shape_elements(shape), *x = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = mlc_rng_range(rng, -most, most);
+    return mlc_int_new_constant(g, x, shape);
+}
+
 static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
     int64_t M = mlc_rng_range(rng, 1, 2), N = mlc_rng_range(rng, 1, 9), K = mlc_rng_range(rng, 1, 16);
+    bool bytes = mlc_int_chance(rng, 4); /* many lanes, in several blocks and chunks */
+    if (bytes)
+        N = mlc_rng_range(rng, 1, 40), K = mlc_rng_range(rng, 1, 80);
     mlc_shape x = {.rank = 2, .dim = {M, K}}, w = {.rank = 2, .dim = {N, K}}, bias = mlc_int_vector(N);
     if (mlc_int_chance(rng, 3))
         x = mlc_int_vector(M * K);
-    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, INT64_MIN, INT64_MAX),
-                        mlc_int_random_constant(g, rng, &w), mlc_int_random_constant(g, rng, &bias)};
+    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, bytes ? 0 : INT64_MIN, bytes ? 255 : INT64_MAX),
+                        bytes ? byte_weights(g, rng, &w) : mlc_int_random_constant(g, rng, &w),
+                        mlc_int_random_constant(g, rng, &bias)};
     return mlc_int_random_packing(g, mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7), rng);
 }
 
@@ -104,7 +116,7 @@ MLC_OPS(IntLinear, {.domain = "mlc",
                     .max_in = 3,
                     .min_out = 1,
                     .max_out = 1,
-                    .attrs = (const mlc_attr_spec[]){MLC_INT_PACKING_ATTRS, {0}},
+                    .attrs = (const mlc_attr_spec[]){MLC_INT_PACKING_ATTRS, {"roll", MLC_ATTR_INT}, {0}},
                     .check = linear_check,
                     .interval = linear_interval,
                     .eval_int = linear_eval,

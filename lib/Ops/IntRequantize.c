@@ -7,7 +7,7 @@
 #include "IntLower.h"
 
 static int shift_of(const mlc_node *node, int64_t i) {
-    return (int)node->in[1]->constant->i[mlc_int_index(node, 1, i)];
+    return (int)mlc_int_operand(node, 1, i).lo;
 }
 
 static bool requantize_check(mlc_graph *g, mlc_node *node) {
@@ -45,6 +45,8 @@ static bool requantize_interval(mlc_graph *g, mlc_node *node) {
     int64_t entries = mlc_int_elements(node->in[2]);
     bool rising = monotone(table, entries);
     for (int64_t i = 0, n = mlc_int_elements(node->out[0]); i < n; i++) {
+        if (mlc_int_operand(node, 1, i).hi != shift_of(node, i))
+            return mlc_error_at(g->diag, node, "the shift of element %lld is not constant", (long long)i);
         mlc_wide x = mlc_int_range(node->in[0], i), at = {entry(node, i, x.lo), entry(node, i, x.hi)};
         if (at.lo < 0 || at.hi >= entries)
             return mlc_error_at(g->diag, node, "element %lld may look up [%.4g, %.4g] in a table of %lld",
@@ -130,4 +132,5 @@ MLC_OPS(IntRequantize,
          .lower = requantize_lower,
          .reads = requantize_reads,
          .cost = requantize_cost,
+         .elementwise = 2,
          .generate = requantize_generate});

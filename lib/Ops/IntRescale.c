@@ -45,12 +45,11 @@ static void rescale_eval(const mlc_node *node, const int64_t *const *in, int64_t
 }
 
 static void *rescale_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    int64_t multiplier = node->in[1]->constant->i[mlc_int_index(node, 1, i)];
-    int64_t addend = node->in[2]->constant->i[mlc_int_index(node, 2, i)];
-    LLVMValueRef x = mlc_l_mul_const(l, mlc_l_input(l, node->in[0], i), multiplier);
-    bool immediate = addend >= INT32_MIN && addend <= INT32_MAX;
-    if (addend)
-        x = mlc_l_add(l, x, immediate ? mlc_l_const(l, addend) : mlc_l_pooled(l, addend));
+    LLVMValueRef x = mlc_l_input(l, node->in[0], i);
+    x = mlc_l_mul(l, x, mlc_int_lower_operand(l, node, 1, i));
+    mlc_wide c = mlc_int_operand(node, 2, i);
+    bool immediate = c.lo != c.hi || (c.lo >= INT32_MIN && c.hi <= INT32_MAX);
+    x = mlc_l_add(l, x, immediate ? mlc_int_lower_operand(l, node, 2, i) : mlc_l_pooled(l, (int64_t)c.lo));
     return mlc_l_ashr(l, x, (int)mlc_attr_int(node, "shift", 0));
 }
 
@@ -92,4 +91,5 @@ MLC_OPS(IntRescale,
          .lower = rescale_lower,
          .reads = rescale_reads,
          .cost = rescale_cost,
+         .elementwise = 3,
          .generate = rescale_generate});

@@ -84,4 +84,5 @@ MLC_OPS(IntSqrt, {.domain = "mlc",
                   .eval_int = sqrt_eval,
                   .lower = sqrt_lower,
                   .cost = sqrt_cost,
+                  .elementwise = 1,
                   .generate = sqrt_generate});

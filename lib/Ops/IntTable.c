@@ -209,4 +209,5 @@ MLC_OPS(IntTable,
          .lower = table_lower,
          .reads = table_reads,
          .cost = table_cost,
+         .elementwise = 1,
          .generate = table_generate});

@@ -31,11 +31,13 @@ static int64_t reach(const mlc_node *node, int d) {
            (node->in[1]->shape.dim[2 + d] - 1) * attr_at(node, "dilations", d, 1) + 1;
 }
 
-static bool worth(const mlc_node *node, char level) {
+static bool worth(const mlc_node *node, char level, mlc_unroll unroll) {
     const mlc_value *y = node->out[0];
     int64_t elements = mlc_shape_elements(&y->shape), channels = y->shape.dim[1];
     if (channels == 0 || elements / channels < LEAST_POSITIONS)
         return false;
+    if (unroll != MLC_UNROLL_AUTO)
+        return unroll == MLC_UNROLL_NONE;
     return level != '0' && node->op->cost(node) * elements >= (level == 's' ? LEAST_SMALL : LEAST_FAST);
 }
 
@@ -112,7 +114,7 @@ static void roll(mlc_graph *g, mlc_node *node, bool packet) {
 
 mlc_graph *mlc_pass_roll(mlc_graph *g, mlc_pass_context *context) {
     MLC_FOR_NODES (g, node)
-        if (node->op == mlc_iop("Conv") && worth(node, context->options->opt_level))
+        if (node->op == mlc_iop("Conv") && worth(node, context->options->opt_level, context->options->unroll))
             roll(g, node, context->binding != NULL);
     return g;
 }

@@ -2,10 +2,10 @@
  * Graphs of stage INTEGER through every implementation: the reference evaluator,
  * the host image and the kernel, at every optimization level, bit for bit.
  *
- *   differ [--levels=0123s] [--mcpu=v1|..|v4|any] [--samples=N] [--seed=N] [--no-kernel]
+ *   differ [--levels=0123sr] [--mcpu=v1|..|v4|any] [--samples=N] [--seed=N] [--no-kernel]
  *          [--reference=OTHER.graph] FILE.graph...
  *
- * With --reference, OTHER is evaluated in place of FILE: to see that a difference is seen.
+ * Level r is -O2 --unroll=none. With --reference, OTHER is evaluated in place of FILE: to see that a difference is seen.
  *
  * Each difference is one line. Exit status: 0 all agree; 1 a difference; 3 a
  * graph does not compile or load; 2 a file is no valid graph.
@@ -145,7 +145,8 @@ static int run_level(test *t, char level) {
     mlc_options_init(&options);
     options.input = t->path;
     options.target = "bpf-raw";
-    options.opt_level = level;
+    options.opt_level = level == 'r' ? '2' : level;
+    options.unroll = level == 'r' ? MLC_UNROLL_NONE : MLC_UNROLL_AUTO;
     options.mcpu = mcpu;
     mlc_diag diag = {0};
     mlc_result result;
@@ -188,7 +189,7 @@ static int print_warnings(enum libbpf_print_level level, const char *format, va_
 
 static int usage(void) {
     fprintf(stderr,
-            "usage: differ [--levels=0123s] [--mcpu=any] [--samples=N] [--seed=N] [--no-kernel] FILE...\n");
+            "usage: differ [--levels=0123sr] [--mcpu=any] [--samples=N] [--seed=N] [--no-kernel] FILE...\n");
     return INVALID;
 }
 
@@ -200,7 +201,7 @@ int main(int argc, char **argv) {
                                             {"no-kernel", no_argument, NULL, 'k'},
                                             {"reference", required_argument, NULL, 'r'},
                                             {0}};
-    test t = {.levels = "0123s", .mcpu = "any", .samples = 64, .kernel = true};
+    test t = {.levels = "0123sr", .mcpu = "any", .samples = 64, .kernel = true};
     uint64_t seed = 1;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {

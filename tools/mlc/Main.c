@@ -30,6 +30,7 @@ enum {
     OPT_STOP_AFTER,
     OPT_CHECK,
     OPT_CLOCK,
+    OPT_UNROLL,
     OPT_LIST_OPS,
     OPT_LIST_PASSES,
     OPT_LIST_TARGETS,
@@ -50,6 +51,8 @@ static const struct argp_option argp_options[] = {
     {0, 'O', "LEVEL", 0,
      "0: naive, 1: branch-free, 2: fastest (default), 3: fastest with costly search, s: smallest", 1},
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
+    {"unroll", OPT_UNROLL, "HOW", 0,
+     "auto (default): loops where layers are large; full: no loops; none: loops wherever possible", 1},
     {0, 0, 0, 0, "Packet filters:", 2},
     {"features", OPT_FEATURES, "SPEC", 0, "where the inputs come from: a list of names or a JSON file", 2},
     {"actions", OPT_ACTIONS, "RULES", 0, "which answer gives which verdict, e.g. 'drop: p >= 0.5'", 2},
@@ -96,6 +99,16 @@ static void choose_emit(struct argp_state *state, arguments *a, const char *kind
             return;
         }
     argp_error(state, "--emit=%s: use obj, asm, llvm-ir, graph, dot or json", kind);
+}
+
+static void choose_unroll(struct argp_state *state, arguments *a, const char *how) {
+    static const char *const ways[] = {"auto", "full", "none"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(how, ways[i]) == 0) {
+            a->options.unroll = (mlc_unroll)i;
+            return;
+        }
+    argp_error(state, "--unroll=%s: use auto, full or none", how);
 }
 
 static double parse_positive(struct argp_state *state, const char *name, const char *arg) {
@@ -147,6 +160,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state) {
         if (strcmp(arg, "map") != 0 && strcmp(arg, "kernel") != 0)
             argp_error(state, "--clock=%s: use kernel or map", arg);
         a->options.clock_from_map = strcmp(arg, "map") == 0;
+        break;
+    case OPT_UNROLL:
+        choose_unroll(state, a, arg);
         break;
     case OPT_CALIBRATE:
         a->options.calibrate = arg;

@@ -1,0 +1,42 @@
+#ifndef MLC_CODEGEN_PATTERN_H
+#define MLC_CODEGEN_PATTERN_H
+
+#include "Lowering.h"
+
+/*
+ * One element of a stored value, standing for all of them: the code of a loop's
+ * body. The chain of element-wise nodes that computes the value in place is copied
+ * with scalars for its values, whose intervals are the hulls of all elements; what
+ * the nodes' own functions prove and emit for the copy then holds for each. A
+ * constant that is not the same for all elements becomes a column of a table in
+ * .rodata, [element][column].
+ */
+typedef struct mlc_pattern_value mlc_pattern_value;
+
+struct mlc_pattern {
+    const mlc_node *node;   /* whose value is stored */
+    mlc_value *result;      /* the copy of that value */
+    int64_t elements;       /* of the stored value */
+    const mlc_node *bottom; /* computed by whoever emits the pattern; NULL: none */
+    mlc_pattern_value *values;
+    int n_columns, cap_columns;
+    const int64_t **column; /* each with `elements` numbers */
+    LLVMValueRef table;     /* NULL: not emitted yet, or there are no columns */
+
+    /* Which element is being emitted: element + plus. */
+    LLVMValueRef element;
+    int64_t plus;
+    LLVMValueRef x; /* what `bottom` computes */
+};
+
+/* NULL: the elements do not look alike, or the hulls prove too little. `bottom` is a
+ * node of the chain, or `node` itself, or NULL. */
+mlc_pattern *mlc_pattern_make(mlc_lower *l, const mlc_node *node, const mlc_node *bottom);
+/* Adds a column; to be called before anything is emitted. */
+int mlc_pattern_add_column(mlc_lower *l, mlc_pattern *p, const int64_t *data);
+/* Element p->element + p->plus of a column. */
+LLVMValueRef mlc_pattern_column(mlc_lower *l, mlc_pattern *p, int column);
+/* Computes element p->element + p->plus, from p->x where there is a bottom, and stores it. */
+void mlc_pattern_store(mlc_lower *l, mlc_pattern *p);
+
+#endif
