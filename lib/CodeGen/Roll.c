@@ -96,7 +96,7 @@ static bool walk_node(walk *w, const mlc_node *node) {
         if (!is_stored(w->l, x) && x->producer && is_elementwise(x->producer)) {
             if (!walk_node(w, x->producer))
                 return false;
-        } else if (w->end) {
+        } else if (w->end || !same_intervals(x, w->area)) {
             return false;
         } else {
             w->end = x;
