@@ -72,7 +72,8 @@ static mlc_value *combine(mlc_quant *q, const mlc_node *node,
     return v;
 }
 
-/* Bits that a constant of magnitude `most` needs to have the scale of v. */
+/* Bits that a constant of magnitude `most` needs to have the scale of v, and no fewer than usual:
+ * beside integers it may be a fraction. */
 static int bits_beside(const mlc_value *v, double most) {
     enum { USUAL = 31, MOST = 60 };
     int exponent, scale;
@@ -80,7 +81,7 @@ static int bits_beside(const mlc_value *v, double most) {
         return USUAL;
     frexp(most, &exponent);
     const int bits = exponent - (scale - 1);
-    return bits < 1 ? 1 : bits > MOST ? MOST : bits;
+    return bits < USUAL ? USUAL : bits > MOST ? MOST : bits;
 }
 
 /*

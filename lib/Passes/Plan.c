@@ -15,9 +15,6 @@
 static const int wanted_lanes[] = {
     [MLC_TERNARY] = 7, [2] = 8, [3] = 7, [4] = 5, [5] = 4, [6] = 4, [7] = 3, [8] = 3};
 enum { MOST_LANES = 8, MOST_ROOM = 32, TERNARY_INPUT_BITS = 4 };
-/* A lane may be so many bits wider or narrower than the others of its word. */
-enum { MOST_MOVED = 3 };
-
 /* Inputs and weights together may lose so many bits to reach the wanted lanes. */
 #define MOST_SQUEEZED 2.0
 
@@ -133,37 +130,6 @@ static double *weights_of_channels(const mlc_quant *q, const mlc_dot *dot, const
     return all;
 }
 
-/* 64 bits for every `lanes` outputs in a row, most of them for those whose steps matter most. */
-static void give_room(const mlc_dot *dot, const mlc_dot_weights *d, const mlc_class *class, int lanes) {
-    double need[MOST_LANES];
-    int even = room_for(lanes);
-    for (int64_t first = 0; first < d->channels; first += lanes) {
-        int n = d->channels - first < lanes ? (int)(d->channels - first) : lanes, left = 64;
-        for (int i = 0; i < n; i++) {
-            double reach = 0;
-            for (int64_t k = 0; k < d->taps; k++) {
-                const mlc_class *own = &class[mlc_dot_class(d, first + i, k)];
-                reach += fabs(mlc_dot_weight(d, first + i, k)) * fmax(0, own->range.hi - own->range.lo);
-            }
-            dot->room[first + i] = dot->bits == MLC_TERNARY ? even : even - MOST_MOVED;
-            left -= dot->room[first + i];
-            need[i] = dot->weight[first + i] * reach * reach * ldexp(1, -2 * dot->room[first + i]);
-        }
-        for (; dot->bits != MLC_TERNARY && left > 0; left--) {
-            int most = -1;
-            for (int i = 0; i < n; i++) {
-                int room = dot->room[first + i];
-                if (room < MOST_ROOM && room < even + MOST_MOVED && (most < 0 || need[i] > need[most]))
-                    most = i;
-            }
-            if (most < 0)
-                break;
-            dot->room[first + most]++;
-            need[most] /= 4;
-        }
-    }
-}
-
 static void plan(mlc_quant *q, mlc_dot *dot) {
     mlc_dot_weights d;
     bool ternary = dot->bits == MLC_TERNARY;
@@ -181,9 +147,12 @@ static void plan(mlc_quant *q, mlc_dot *dot) {
     mlc_q_share(q, &usual, &d, bits);
     double sum = sum_of_weights(q, dot, &d, usual.class);
     double natural = log2(fmax(sum, 1) * (double)dot->levels);
-    int lanes = lanes_for(natural, wanted_lanes[dot->bits], d.groups == 1 ? d.channels : 0);
+    int lanes = lanes_for(natural, wanted_lanes[dot->bits], d.groups == 1 && !d.image ? d.channels : 0);
     dot->weight = weights_of_channels(q, dot, &d, usual.class);
-    give_room(dot, &d, usual.class, lanes);
+    /* All alike: loops over outputs know one width. A pool behind a convolution takes
+     * the maximum of whole words, which needs a bit more for each lane. */
+    for (int64_t c = 0; c < d.channels; c++)
+        dot->room[c] = room_for(lanes) - (d.image && lanes > 1);
     /* Ternary weights are what they are: the inputs get the rest. */
     while (ternary && bits < MLC_MOST_BITS && sum * (ldexp(1, bits + 1) - 1) < mlc_q_span(dot, 0))
         dot->levels = ((int64_t)1 << ++bits) - 1;

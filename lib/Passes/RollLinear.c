@@ -12,7 +12,7 @@
 
 #include "mlc/op.h"
 
-/* Unrolled instructions of the whole model from which its dense layers are rolled. */
+/* Instructions of all unrolled dot products of the model from which dense layers are rolled. */
 enum { LEAST_NAIVE = 500000, LEAST_FAST = 13000, LEAST_SMALL = 0 };
 
 /* The same of a layer: smaller ones are not worth a loop. */
@@ -25,7 +25,8 @@ static int64_t unrolled(const mlc_node *node) {
 static int64_t unrolled_model(const mlc_graph *g) {
     int64_t total = 0;
     MLC_FOR_NODES (g, node)
-        total += unrolled(node);
+        if (node->op->block && !mlc_attr_int(node, "roll", 0))
+            total += unrolled(node);
     return total;
 }
 

@@ -22,6 +22,7 @@
 
 typedef struct share {
     int64_t channels, classes;
+    int finest; /* bits of the inputs at most: those of images, which are many, fit a byte */
     /* Of each class: what was seen, with each of mlc_seen.ends. */
     mlc_end (*ends)[MLC_MOST_INPUT_BITS + 1];
     double *variance, *active;
@@ -105,7 +106,7 @@ static double varied(const share *s, int64_t j, double step) {
 
 /* The step of one class with so many levels; 0: of the step that leaves the least error. */
 static double step_of(const share *s, int64_t j, int clip, int64_t levels, double weights) {
-    double range = range_of(s, j, clip), finest = range / (ldexp(1, MLC_MOST_INPUT_BITS) - 1);
+    double range = range_of(s, j, clip), finest = range / (ldexp(1, s->finest) - 1);
     if (levels)
         return range / (double)levels;
     double own = s->square[j] * s->active[j];
@@ -192,6 +193,7 @@ void mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int
                .active = MLC_NEW_ARRAY(a, d->classes + 1, double),
                .w = MLC_NEW_ARRAY(a, d->channels * d->classes + 1, double),
                .square = MLC_NEW_ARRAY(a, d->classes + 1, double),
+               .finest = d->image ? MLC_MOST_BITS : MLC_MOST_INPUT_BITS,
                .reach = MLC_NEW_ARRAY(a, d->channels + 1, double),
                .norm = dot->weight,
                .levels = MLC_NEW_ARRAY(a, d->channels + 1, double),
