@@ -14,7 +14,7 @@
 /* Lanes that such products are to have, by bits; ternary weights count as 1. */
 static const int wanted_lanes[] = {
     [MLC_TERNARY] = 7, [2] = 8, [3] = 7, [4] = 5, [5] = 4, [6] = 4, [7] = 3, [8] = 3};
-enum { MOST_LANES = 8, MOST_ROOM = 32, TERNARY_INPUT_BITS = 4 };
+enum { MOST_LANES = 8, MOST_POOLED = 4, MOST_ROOM = 32, TERNARY_INPUT_BITS = 4 };
 /* Inputs and weights together may lose so many bits to reach the wanted lanes. */
 #define MOST_SQUEEZED 2.0
 
@@ -150,9 +150,10 @@ static void plan(mlc_quant *q, mlc_dot *dot) {
     int lanes = lanes_for(natural, wanted_lanes[dot->bits], d.groups == 1 && !d.image ? d.channels : 0);
     dot->weight = weights_of_channels(q, dot, &d, usual.class);
     /* All alike: loops over outputs know one width. A pool behind a convolution takes
-     * the maximum of whole words, which needs a bit more for each lane. */
+     * the maximum of whole words, which needs a bit more for each lane; where lanes
+     * are narrow already, that bit counts for more than the pool does. */
     for (int64_t c = 0; c < d.channels; c++)
-        dot->room[c] = room_for(lanes) - (d.image && lanes > 1);
+        dot->room[c] = room_for(lanes) - (d.image && lanes > 1 && lanes <= MOST_POOLED);
     /* Ternary weights are what they are: the inputs get the rest. */
     while (ternary && bits < MLC_MOST_BITS && sum * (ldexp(1, bits + 1) - 1) < mlc_q_span(dot, 0))
         dot->levels = ((int64_t)1 << ++bits) - 1;
