@@ -95,7 +95,7 @@ static int room_for(int lanes) {
 }
 
 /* Lanes for sums of so many bits, where `outputs` of them, or any number (0), share their inputs. */
-static int lanes_for(double bits, int wanted, int64_t outputs) {
+static int lanes_for(double bits, int wanted, int64_t outputs, bool image) {
     int lanes = wanted;
     while (lanes > 1 && bits - MOST_SQUEEZED > room_for(lanes))
         lanes--;
@@ -105,6 +105,8 @@ static int lanes_for(double bits, int wanted, int64_t outputs) {
         return lanes;
     /* No more words for fewer lanes in each. */
     int64_t words = (outputs + lanes - 1) / lanes;
+    if (image && words > 1)
+        return lanes; /* a channel alone in a word has immediates, which is better there */
     return (int)((outputs + words - 1) / words);
 }
 
@@ -147,7 +149,7 @@ static void plan(mlc_quant *q, mlc_dot *dot) {
     mlc_q_share(q, &usual, &d, bits);
     double sum = sum_of_weights(q, dot, &d, usual.class);
     double natural = log2(fmax(sum, 1) * (double)dot->levels);
-    int lanes = lanes_for(natural, wanted_lanes[dot->bits], d.groups == 1 && !d.image ? d.channels : 0);
+    int lanes = lanes_for(natural, wanted_lanes[dot->bits], d.groups == 1 ? d.channels : 0, d.image);
     dot->weight = weights_of_channels(q, dot, &d, usual.class);
     /* All alike: loops over outputs know one width. A pool behind a convolution takes
      * the maximum of whole words, which needs a bit more for each lane; where lanes
