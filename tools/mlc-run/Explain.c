@@ -152,7 +152,7 @@ static const mlc_node_line *find_node(const mlc_manifest *m, const mlc_rejection
     return NULL;
 }
 
-#define NO_PERFMON "without CAP_PERFMON the verifier refuses this; grant it or compile with -O2"
+#define NO_PERFMON "without CAP_PERFMON the verifier refuses this; grant it, or compile with -O2 --unroll=full"
 
 /* First match wins. */
 static const struct {
