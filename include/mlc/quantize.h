@@ -32,6 +32,7 @@ struct mlc_quant {
     const struct mlc_form **form; /* by id: exact form (form.h), NULL: none. A value may have both */
     bool quantizes;               /* the model quantizes values itself: forms are of use */
     /* Observed range of each value of `from` on the calibration data, by id; NULL without data. */
+    int n_seen; /* values of `from` when samples were seen; scaled weights came later */
     double *seen_lo, *seen_hi;
     struct mlc_seen **seen, *seen_all;    /* the same for each element, and for all; NULL without data */
     const struct mlc_seen **integer_seen; /* of the elements of values of `to`, by id */

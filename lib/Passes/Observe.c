@@ -19,6 +19,7 @@ static void observe(mlc_seen *seen, double x, int n) {
 void mlc_q_observe(mlc_quant *q, const mlc_calibration *data) {
     mlc_graph *g = q->from;
     mlc_seen **seen = MLC_NEW_ARRAY(q->arena, g->n_values + 1, mlc_seen *);
+    q->n_seen = g->n_values;
     q->seen_all = MLC_NEW_ARRAY(q->arena, g->n_values + 1, mlc_seen);
     double *lo = MLC_NEW_ARRAY(q->arena, g->n_values + 1, double);
     double *hi = MLC_NEW_ARRAY(q->arena, g->n_values + 1, double);

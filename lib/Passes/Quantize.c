@@ -292,24 +292,33 @@ static bool make_outputs(mlc_quant *q) {
     return true;
 }
 
-static void *copy(mlc_arena *arena, const void *from, int n, size_t size) {
-    void *to = mlc_arena_array(arena, (size_t)n + 1, size);
+/* A copy of n elements, in an array of `room` and one more. */
+static void *copy(mlc_arena *arena, const void *from, int n, int room, size_t size) {
+    void *to = mlc_arena_array(arena, (size_t)room + 1, size);
     return from && n ? memcpy(to, from, (size_t)n * size) : to;
+}
+
+static void copy_seen(mlc_quant *q) {
+    int n = q->n_seen, room = q->from->n_values;
+    q->seen = copy(q->arena, q->seen, n, room, sizeof *q->seen);
+    q->seen_all = copy(q->arena, q->seen_all, n, room, sizeof *q->seen_all);
+    q->seen_lo = copy(q->arena, q->seen_lo, n, room, sizeof *q->seen_lo);
+    q->seen_hi = copy(q->arena, q->seen_hi, n, room, sizeof *q->seen_hi);
+    for (int i = n; i < room; i++) { /* constants */
+        q->seen_all[i].all = (mlc_range){.lo = INFINITY, .hi = -INFINITY};
+        q->seen_lo[i] = INFINITY;
+        q->seen_hi[i] = -INFINITY;
+    }
 }
 
 /* What an attempt plans differs from one to the next: so does what was seen of rescaled values. */
 static void plan(mlc_quant *q, const mlc_dot *dots, int n_dots) {
-    int n = q->from->n_values;
-    mlc_dot *own = copy(q->arena, dots, n_dots, sizeof *dots);
+    mlc_dot *own = copy(q->arena, dots, n_dots, n_dots, sizeof *dots);
     q->dots = own;
     q->n_dots = n_dots;
     mlc_q_reset_pairs(q);
-    if (q->seen) {
-        q->seen = copy(q->arena, q->seen, n, sizeof *q->seen);
-        q->seen_all = copy(q->arena, q->seen_all, n, sizeof *q->seen_all);
-        q->seen_lo = copy(q->arena, q->seen_lo, n, sizeof *q->seen_lo);
-        q->seen_hi = copy(q->arena, q->seen_hi, n, sizeof *q->seen_hi);
-    }
+    if (q->seen)
+        copy_seen(q);
     mlc_q_plan(q, own, n_dots);
 }
 
