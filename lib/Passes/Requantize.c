@@ -3,21 +3,14 @@
  * with constant operands) become one table, over the few numbers that the proven
  * interval leaves behind the shift: Requantize.
  *
- * Behind Linear and Conv, where the Rescale multiplies by powers of two, it goes
- * away altogether, its addend into the bias:
- *
- *   (x * 2^p + c) >> s  ==  (x + (c >> p)) >> (s - p)
- *
- * Elsewhere it stays, without its shift.
+ * Behind Linear and Conv the Rescale goes away altogether where it can
+ * (RequantizeDot.c). Elsewhere it stays, without its shift.
  */
-#include "Passes.h"
+#include "Requantize.h"
 
 #include "mlc/op.h"
 
 #include <string.h>
-
-/* Bytes of a table. Only the part that values fall into is ever in a cache. */
-enum { MAX_TABLE = 65536 };
 
 /* Numbers that are put through chains which differ from element to element. */
 enum { MAX_WORK = 1 << 24 };
@@ -85,45 +78,6 @@ static chain find_chain(mlc_graph *g, mlc_node *rescale, const int *uses) {
     return c;
 }
 
-/* log2 of a positive power of two, else -1. */
-static int log2_exact(int64_t x) {
-    return x > 0 && (x & (x - 1)) == 0 ? __builtin_ctzll((uint64_t)x) : -1;
-}
-
-typedef struct step {
-    int64_t addend;
-    int shift;
-} step;
-
-static int64_t channel_of(const mlc_node *dot, int64_t i) {
-    int64_t channels = dot->in[1]->shape.dim[0], elements = mlc_shape_elements(&dot->out[0]->shape);
-    int64_t area = dot->op == mlc_iop("Conv") ? elements / channels : 1;
-    return i / area % channels;
-}
-
-/* The Rescale as an addend and a shift for each channel; NULL where it is not. */
-static step *steps_of(mlc_graph *g, const chain *c) {
-    const mlc_node *r = c->rescale;
-    int64_t channels = c->dot->in[1]->shape.dim[0];
-    int shift = (int)mlc_attr_int(r, "shift", 0);
-    step *steps = MLC_NEW_ARRAY(g->arena, channels, step);
-    bool *seen = MLC_NEW_ARRAY(g->arena, channels, bool);
-    for (int64_t i = 0, n = mlc_shape_elements(&r->out[0]->shape); i < n; i++) {
-        int64_t channel = channel_of(c->dot, i);
-        const mlc_shape *out = &r->out[0]->shape;
-        int power = log2_exact(r->in[1]->constant->i[mlc_shape_broadcast_index(&r->in[1]->shape, out, i)]);
-        if (power < 0 || power > shift)
-            return NULL;
-        int64_t addend = r->in[2]->constant->i[mlc_shape_broadcast_index(&r->in[2]->shape, out, i)];
-        step s = {.addend = addend >> power, .shift = shift - power};
-        if (seen[channel] && (s.addend != steps[channel].addend || s.shift != steps[channel].shift))
-            return NULL;
-        steps[channel] = s;
-        seen[channel] = true;
-    }
-    return steps;
-}
-
 static mlc_value *constant(mlc_graph *g, const int64_t *x, const mlc_shape *shape) {
     mlc_tensor *t = mlc_tensor_create(g->arena, MLC_INT64, shape);
     memcpy(t->i, x, (size_t)mlc_shape_elements(shape) * sizeof *x);
@@ -181,57 +135,54 @@ static const int64_t *tabulate_all(mlc_graph *g, const chain *c) {
     return table;
 }
 
-static int64_t bytes_of(const int64_t *table, int64_t n) {
+static int64_t bytes_of(const mlc_lookup *t) {
     int64_t lo = 0, hi = 0;
-    for (int64_t i = 0; i < n; i++) {
-        lo = table[i] < lo ? table[i] : lo;
-        hi = table[i] > hi ? table[i] : hi;
+    for (int64_t i = 0; i < t->n; i++) {
+        lo = t->entry[i] < lo ? t->entry[i] : lo;
+        hi = t->entry[i] > hi ? t->entry[i] : hi;
     }
     bool one = lo < 0 ? lo >= INT8_MIN && hi <= INT8_MAX : hi <= UINT8_MAX,
          two = lo < 0 ? lo >= INT16_MIN && hi <= INT16_MAX : hi <= UINT16_MAX;
-    return n * (one ? 1 : two ? 2 : 8);
-}
-
-/* Shifts in a shape that broadcasts to the dot product's output; bias with the addends. */
-static mlc_value *shifts(mlc_graph *g, const chain *c, const step *steps) {
-    int64_t channels = c->dot->in[1]->shape.dim[0];
-    mlc_shape shape = c->dot->out[0]->shape;
-    bool conv = c->dot->op == mlc_iop("Conv");
-    for (int d = 0; d < shape.rank; d++)
-        shape.dim[d] = d == (conv ? 1 : shape.rank - 1) ? channels : 1;
-    int64_t *x = MLC_NEW_ARRAY(g->arena, channels, int64_t);
-    for (int64_t n = 0; n < channels; n++)
-        x[n] = steps[n].shift;
-    return constant(g, x, &shape);
-}
-
-static mlc_value *bias(mlc_graph *g, const chain *c, const step *steps) {
-    const mlc_value *old = c->dot->in[2];
-    int64_t channels = c->dot->in[1]->shape.dim[0], *x = MLC_NEW_ARRAY(g->arena, channels, int64_t);
-    for (int64_t n = 0; n < channels; n++)
-        if (__builtin_add_overflow(old->constant->i[n], steps[n].addend, &x[n]))
-            return NULL;
-    return constant(g, x, &old->shape);
+    return t->n * (one ? 1 : two ? 2 : 8);
 }
 
 /* Requantize(x) in place of the chain. */
-static void replace(mlc_graph *g, const chain *c, mlc_value *x, mlc_value *shift, int64_t first,
-                    const int64_t *table) {
-    mlc_shape size = {.rank = 1, .dim = {c->last - c->first + 1}};
-    mlc_value *in[3] = {x, shift, constant(g, table, &size)};
+static void replace(mlc_graph *g, const chain *c, mlc_value *x, mlc_value *shift, const mlc_lookup *table) {
+    mlc_shape size = {.rank = 1, .dim = {table->n}};
+    mlc_value *in[3] = {x, shift, constant(g, table->entry, &size)};
     mlc_value *out = mlc_value_like(g, c->end, &x->shape);
     mlc_node *node = mlc_graph_insert(g, c->rescale, mlc_iop("Requantize"), NULL, in, 3, &out, 1);
     node->origin = c->rescale->origin;
-    mlc_attr_set_int(g, node, "first", first);
+    mlc_attr_set_int(g, node, "first", table->first);
     if (!mlc_shape_equal(&x->shape, &c->end->shape)) /* the chain gave it another shape */
         out = mlc_insert_identity(g, c->rescale, out, c->end)->out[0];
     mlc_graph_replace(g, c->end, out);
 }
 
+/* Shifts in a shape that broadcasts to the dot product's output. */
+static mlc_value *shifts(mlc_graph *g, const mlc_node *dot, const int64_t *shift) {
+    mlc_shape shape = dot->out[0]->shape;
+    bool conv = dot->op == mlc_iop("Conv");
+    for (int d = 0; d < shape.rank; d++)
+        shape.dim[d] = d == (conv ? 1 : shape.rank - 1) ? dot->in[1]->shape.dim[0] : 1;
+    return constant(g, shift, &shape);
+}
+
+static mlc_value *bias(mlc_graph *g, const mlc_node *dot, const int64_t *addend) {
+    const mlc_value *old = dot->in[2];
+    int64_t channels = dot->in[1]->shape.dim[0], *x = MLC_NEW_ARRAY(g->arena, channels, int64_t);
+    for (int64_t n = 0; n < channels; n++)
+        if (__builtin_add_overflow(old->constant->i[n], addend[n], &x[n]))
+            return NULL;
+    return constant(g, x, &old->shape);
+}
+
 /* The Rescale goes into the dot product. */
-static bool fuse_dot(mlc_graph *g, const chain *c, const int64_t *table) {
-    const step *steps = steps_of(g, c);
-    mlc_value *moved = steps ? bias(g, c, steps) : NULL, *old = c->dot->in[2];
+static bool fuse_dot(mlc_graph *g, const chain *c, const mlc_lookup *table) {
+    mlc_folded f;
+    if (!mlc_fold_rescale(g, c->dot, c->rescale, table, &f) || bytes_of(&f.table) > MLC_MOST_TABLE)
+        return false;
+    mlc_value *moved = bias(g, c->dot, f.addend), *old = c->dot->in[2];
     if (!moved)
         return false;
     c->dot->in[2] = moved;
@@ -240,18 +191,15 @@ static bool fuse_dot(mlc_graph *g, const chain *c, const int64_t *table) {
         mlc_interval_provable(g, c->dot);
         return false;
     }
-    int64_t channels = c->dot->in[1]->shape.dim[0], *align = MLC_NEW_ARRAY(g->arena, channels, int64_t);
-    for (int64_t k = 0; k < channels; k++)
-        align[k] = steps[k].shift;
-    mlc_attr_set_ints(g, c->dot, "align", align, channels);
+    mlc_attr_set_ints(g, c->dot, "align", f.shift, c->dot->in[1]->shape.dim[0]);
     if (mlc_attr_find(c->dot, "words")) /* aligned lanes may no longer fit */
         mlc_attr_set_ints(g, c->dot, "words", NULL, 0);
-    replace(g, c, c->dot->out[0], shifts(g, c, steps), c->first, table);
+    replace(g, c, c->dot->out[0], shifts(g, c->dot, f.shift), &f.table);
     return true;
 }
 
 /* The Rescale keeps its multiplier; its addend becomes such that the table begins at 0. */
-static void split(mlc_graph *g, const chain *c, const int64_t *table) {
+static void split(mlc_graph *g, const chain *c, const mlc_lookup *table) {
     mlc_node *r = c->rescale;
     int64_t n = mlc_shape_elements(&r->in[2]->shape), shift = mlc_attr_int(r, "shift", 0), begin,
             *addend = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
@@ -266,17 +214,18 @@ static void split(mlc_graph *g, const chain *c, const int64_t *table) {
     unshifted->origin = r->origin;
     if (!mlc_interval_provable(g, unshifted))
         return; /* nobody reads it */
-    replace(g, c, x, constant(g, &shift, &(mlc_shape){0}), 0, table);
+    replace(g, c, x, constant(g, &shift, &(mlc_shape){0}),
+            &(mlc_lookup){.entry = table->entry, .n = table->n});
 }
 
 static void fuse(mlc_graph *g, const chain *c) {
-    if (c->first > c->last || (uint64_t)c->last - (uint64_t)c->first >= MAX_TABLE)
+    if (c->first > c->last || (uint64_t)c->last - (uint64_t)c->first >= MLC_MOST_TABLE)
         return;
-    const int64_t *table = tabulate_all(g, c);
-    if (!table || bytes_of(table, c->last - c->first + 1) > MAX_TABLE)
+    mlc_lookup table = {.entry = tabulate_all(g, c), .first = c->first, .n = c->last - c->first + 1};
+    if (!table.entry || bytes_of(&table) > MLC_MOST_TABLE)
         return;
-    if ((!c->dot || !fuse_dot(g, c, table)) && c->n > 0)
-        split(g, c, table);
+    if ((!c->dot || !fuse_dot(g, c, &table)) && c->n > 0)
+        split(g, c, &table);
 }
 
 mlc_graph *mlc_pass_requantize(mlc_graph *g, mlc_pass_context *context) {
