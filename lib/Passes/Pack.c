@@ -85,27 +85,26 @@ static packing pack(mlc_graph *g, const mlc_node *node) {
     return p;
 }
 
-/* 0, 1, -1 and powers of two need none. */
-static bool needs_multiplication(int64_t c) {
-    uint64_t u = c < 0 ? 0 - (uint64_t)c : (uint64_t)c;
-    return (u & (u - 1)) != 0;
+/* Instructions that add x * c to a sum: one, or a copy, a shift or multiplication, and one. */
+static int64_t product_cost(int64_t c) {
+    return c == 0 ? 0 : c == 1 || c == -1 ? 1 : 3;
 }
 
-/* Whether words save multiplications: with many zeros they may not. */
+/* A load, a multiplication and an addition. */
+enum { WORD_COST = 3 };
+
+/* Whether words save instructions: with many zeros and ones they may not. */
 static bool pays(const mlc_node *node, const packing *p) {
     const mlc_tensor *w = node->in[1]->constant;
     int64_t rows = w->shape.dim[0], columns = rows ? mlc_shape_elements(&w->shape) / rows : 0;
     int64_t packed = 0, single = 0, at = 0;
     for (int64_t k = 0; k < p->n_words; at += p->words[k++])
         for (int64_t c = 0; c < columns; c++) {
-            int64_t here = 0, zero = 0;
-            for (int64_t j = 0; j < p->words[k]; j++) {
-                int64_t x = w->i[p->order[at + j] * columns + c];
-                here += needs_multiplication(x);
-                zero += x == 0;
-            }
+            int64_t here = 0;
+            for (int64_t j = 0; j < p->words[k]; j++)
+                here += product_cost(w->i[p->order[at + j] * columns + c]);
             single += here;
-            packed += p->words[k] == 1 ? here : zero < p->words[k];
+            packed += p->words[k] == 1 ? here : here > 0 ? WORD_COST : 0;
         }
     return p->n_words < p->n && packed < single;
 }
