@@ -1,5 +1,7 @@
 #include "Nest.h"
 
+#include "Aside.h"
+
 /* Estimated instructions of one call: enough to make little of its own cost, few
  * enough to be verified turn by turn. */
 enum { CALL_BUDGET = 6000 };
@@ -59,27 +61,6 @@ static int64_t area_size(const mlc_lower *l, const mlc_value *v) {
     default:
         return layout->scratch_size;
     }
-}
-
-static LLVMValueRef add_function(mlc_lower *l, const mlc_nest *nest, int line, LLVMTypeRef *type) {
-    LLVMTypeRef params[4] = {l->ptr, l->ptr, l->i32, l->i32};
-    *type = LLVMFunctionType(l->i32, params, 4, false);
-    LLVMValueRef fn =
-        LLVMAddFunction(l->module, mlc_arena_printf(l->arena, MLC_ROLL_PREFIX "%d", l->n_rolls++), *type);
-    mlc_lower_attribute(l, fn, "noinline");
-    mlc_lower_attribute(l, fn, "nounwind");
-    l->scope = mlc_debug_global(l->debug, fn, area_size(l, nest->src), area_size(l, nest->dst), line);
-    return fn;
-}
-
-/* Returns 0 unless `condition`; goes on in a new block. */
-static void require(mlc_lower *l, LLVMValueRef condition) {
-    LLVMBasicBlockRef good = LLVMAppendBasicBlockInContext(l->context, l->function, ""),
-                      bad = LLVMAppendBasicBlockInContext(l->context, l->function, "");
-    LLVMBuildCondBr(l->builder, condition, good, bad);
-    LLVMPositionBuilderAtEnd(l->builder, bad);
-    LLVMBuildRet(l->builder, LLVMConstInt(l->i32, 0, false));
-    LLVMPositionBuilderAtEnd(l->builder, good);
 }
 
 /* What is at the core of loops. `at` are two offsets or two pointers. */
@@ -147,36 +128,24 @@ static int64_t reach(const mlc_nest *outer, int k) {
 
 static LLVMValueRef emit_function(mlc_lower *l, const split *s, int line, const core *body,
                                   LLVMTypeRef *type) {
-    mlc_lower outer = *l;
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->builder);
-    LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->builder);
-    LLVMValueRef fn = add_function(l, &s->inner, line, type), at[2];
-    l->function = fn;
-    l->memo = NULL;
-    l->pool_base = NULL;
+    LLVMTypeRef params[4] = {l->ptr, l->ptr, l->i32, l->i32};
+    *type = LLVMFunctionType(l->i32, params, 4, false);
+    LLVMValueRef fn = mlc_aside_function(l, *type), at[2];
+    LLVMMetadataRef scope =
+        mlc_debug_global(l->debug, fn, area_size(l, s->inner.src), area_size(l, s->inner.dst), line);
+    mlc_aside aside = mlc_aside_begin(l, fn, scope, line);
     l->roll_src = s->inner.src;
     l->roll_dst = s->inner.dst;
-    LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
-    mlc_debug_line(l->debug, l->builder, l->scope, line);
     for (unsigned k = 0; k < 2; k++) {
         LLVMValueRef area = LLVMGetParam(fn, k),
                      offset = LLVMBuildZExt(l->builder, LLVMGetParam(fn, 2 + k), l->i64, "");
-        require(l, LLVMBuildIsNotNull(l->builder, area, ""));
-        require(l,
-                LLVMBuildICmp(l->builder, LLVMIntULE, offset, mlc_l_const(l, reach(&s->outer, (int)k)), ""));
+        mlc_aside_require(l, LLVMBuildIsNotNull(l->builder, area, ""));
+        mlc_aside_require(
+            l, LLVMBuildICmp(l->builder, LLVMIntULE, offset, mlc_l_const(l, reach(&s->outer, (int)k)), ""));
         at[k] = LLVMBuildGEP2(l->builder, l->i8, area, &offset, 1, "");
     }
     emit_loops(l, &s->inner, 0, at, body);
-    LLVMBuildRet(l->builder, LLVMConstInt(l->i32, 0, false));
-
-    outer.n_rolls = l->n_rolls;
-    outer.tables = l->tables;
-    outer.pool = l->pool;
-    outer.barrier = l->barrier;
-    outer.barrier_type = l->barrier_type;
-    *l = outer;
-    LLVMPositionBuilderAtEnd(l->builder, before);
-    LLVMSetCurrentDebugLocation2(l->builder, location);
+    mlc_aside_end(l, &aside);
     return fn;
 }
 

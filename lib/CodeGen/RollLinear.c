@@ -14,6 +14,7 @@
  *
  *   int mlc_roll_N(struct *in, struct *out, struct *scratch, u32 row, u32 block)
  */
+#include "Aside.h"
 #include "Dense.h"
 #include "Loop.h"
 
@@ -149,16 +150,6 @@ static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r,
 
 /* --- blocks as functions --- */
 
-/* Returns 0 unless `condition`; goes on in a new block. */
-static void require(mlc_lower *l, LLVMValueRef condition) {
-    LLVMBasicBlockRef good = LLVMAppendBasicBlockInContext(l->context, l->function, ""),
-                      bad = LLVMAppendBasicBlockInContext(l->context, l->function, "");
-    LLVMBuildCondBr(l->builder, condition, good, bad);
-    LLVMPositionBuilderAtEnd(l->builder, bad);
-    LLVMBuildRet(l->builder, LLVMConstInt(l->i32, 0, false));
-    LLVMPositionBuilderAtEnd(l->builder, good);
-}
-
 enum { AREAS = 3, ROW = AREAS, BLOCK, PARAMS };
 
 static LLVMTypeRef block_type(mlc_lower *l) {
@@ -178,43 +169,24 @@ static void areas(const mlc_lower *l, mlc_area *area, int64_t *size) {
 
 /* The function checks what the kernel cannot know when it verifies it by itself. */
 static LLVMValueRef block_function(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r) {
-    mlc_lower outer = *l;
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->builder);
-    LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->builder);
     mlc_area area[AREAS];
     int64_t size[AREAS];
     areas(l, area, size);
-    const char *name = mlc_arena_printf(l->arena, MLC_ROLL_PREFIX "%d", l->n_rolls++);
-    LLVMValueRef fn = LLVMAddFunction(l->module, name, block_type(l));
-    mlc_lower_attribute(l, fn, "noinline");
-    mlc_lower_attribute(l, fn, "nounwind");
-    l->scope = mlc_debug_block(l->debug, fn, size, d->node->line);
-    l->function = fn;
-    l->memo = NULL;
-    l->pool_base = NULL;
-    LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
-    mlc_debug_line(l->debug, l->builder, l->scope, d->node->line);
+    LLVMValueRef fn = mlc_aside_function(l, block_type(l));
+    mlc_aside aside =
+        mlc_aside_begin(l, fn, mlc_debug_block(l->debug, fn, size, d->node->line), d->node->line);
     for (unsigned k = 0; k < AREAS; k++) {
         l->base[area[k]] = LLVMGetParam(fn, k);
-        require(l, LLVMBuildIsNotNull(l->builder, LLVMGetParam(fn, k), ""));
+        mlc_aside_require(l, LLVMBuildIsNotNull(l->builder, LLVMGetParam(fn, k), ""));
     }
     const int64_t count[] = {d->rows, r->count};
     LLVMValueRef at[2];
     for (unsigned k = 0; k < 2; k++) {
         at[k] = LLVMBuildZExt(l->builder, LLVMGetParam(fn, ROW + k), l->i64, "");
-        require(l, LLVMBuildICmp(l->builder, LLVMIntULT, at[k], mlc_l_const(l, count[k]), ""));
+        mlc_aside_require(l, LLVMBuildICmp(l->builder, LLVMIntULT, at[k], mlc_l_const(l, count[k]), ""));
     }
     emit_block(l, d, r, at[0], at[1]);
-    LLVMBuildRet(l->builder, LLVMConstInt(l->i32, 0, false));
-
-    outer.n_rolls = l->n_rolls;
-    outer.tables = l->tables;
-    outer.pool = l->pool;
-    outer.barrier = l->barrier;
-    outer.barrier_type = l->barrier_type;
-    *l = outer;
-    LLVMPositionBuilderAtEnd(l->builder, before);
-    LLVMSetCurrentDebugLocation2(l->builder, location);
+    mlc_aside_end(l, &aside);
     return fn;
 }
 

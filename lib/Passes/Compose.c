@@ -94,7 +94,7 @@ static bool absorb(const mlc_graph *g, composed *c, const int *uses) {
     const mlc_node *node = c->x->producer;
     if (!node || uses[c->x->id] != 1 || mlc_graph_is_output(g, c->x))
         return false;
-    if (mlc_is_identity(node) && same_size(node, 0, c->n)) {
+    if (mlc_is_reshape(node) && same_size(node, 0, c->n)) {
         c->x = node->in[0];
         return true;
     }
@@ -121,7 +121,7 @@ static bool append(const mlc_graph *g, composed *c, const int *uses) {
     int k = limit_operand(node, c->n);
     if (k >= 0)
         append_limit(c, node, k);
-    else if (!mlc_is_identity(node) || !same_size(node, 0, c->n))
+    else if (!mlc_is_reshape(node) || !same_size(node, 0, c->n))
         return false;
     c->y = node->out[0];
     return true;

@@ -5,11 +5,11 @@
  * all outputs share one grid well although a shift is all that stands between
  * accumulator and grid, and that the weights in front of it use all of their room.
  */
+#include "Passes.h"
 #include "Precision.h"
 #include "Quant.h"
 
 #include <math.h>
-
 #include <string.h>
 
 /* A product of a row with constant weights, and a bias or none. The constants are the
@@ -45,17 +45,6 @@ static bool as_dense(mlc_node *node, dense *d) {
            (!c || (c->constant && mlc_q_elements(c) == d->weights.channels));
 }
 
-/* The only reader of v; NULL where there is another, or v is an output. */
-static mlc_node *only_reader(const mlc_graph *g, const mlc_value *v, const int *uses) {
-    if (uses[v->id] != 1)
-        return NULL;
-    MLC_FOR_NODES (g, node)
-        for (int k = 0; k < node->n_in; k++)
-            if (node->in[k] == v)
-                return node;
-    return NULL;
-}
-
 /* The node's constant k becomes a copy of its own; returns the elements it had. */
 static const double *own_constant(mlc_graph *g, mlc_node *node, int k) {
     const mlc_tensor *old = node->in[k]->constant;
@@ -88,8 +77,8 @@ void mlc_q_find_pairs(mlc_quant *q) {
         dense a, b;
         if (!as_dense(node, &a))
             continue;
-        mlc_node *relu = only_reader(g, node->out[0], uses);
-        mlc_node *next = relu && is(relu, "Relu") ? only_reader(g, relu->out[0], uses) : NULL;
+        mlc_node *relu = mlc_only_reader(g, node->out[0], uses);
+        mlc_node *next = relu && is(relu, "Relu") ? mlc_only_reader(g, relu->out[0], uses) : NULL;
         if (!next || !as_dense(next, &b) || next->in[0] != relu->out[0] ||
             b.weights.taps != a.weights.channels)
             continue;

@@ -18,8 +18,6 @@ bool mlc_interval_provable(mlc_graph *g, mlc_node *node);
 
 /* The node that reads `v` if it is read once, by the counts of mlc_graph_uses, and no output; else NULL. */
 mlc_node *mlc_only_reader(const mlc_graph *g, const mlc_value *v, const int *uses);
-/* INTEGER: a Gather of all elements in their order, which only gives another shape. */
-bool mlc_is_identity(const mlc_node *node);
 /* A new value with the scale and error bound of `v`, of this shape, its interval yet to be computed. */
 mlc_value *mlc_value_like(mlc_graph *g, const mlc_value *v, const mlc_shape *shape);
 /* x in the shape of `like`, which has as many elements. */

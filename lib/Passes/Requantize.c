@@ -65,7 +65,7 @@ static chain find_chain(mlc_graph *g, mlc_node *rescale, const int *uses) {
     if (dot && is_dot(dot) && mlc_only_reader(g, dot->out[0], uses) == rescale)
         c.dot = dot;
     for (mlc_node *node; (node = mlc_only_reader(g, c.end, uses)); c.end = node->out[0]) {
-        if ((!mlc_is_identity(node) && !is_elementwise(node, c.end, &c.varies)) ||
+        if ((!mlc_is_reshape(node) && !is_elementwise(node, c.end, &c.varies)) ||
             mlc_graph_is_output(g, node->out[0]))
             break;
         rest[c.n++] = node;
@@ -94,7 +94,7 @@ static const int64_t *tabulate(mlc_graph *g, const chain *c, int64_t element) {
     const mlc_value *from = c->rescale->out[0];
     for (int k = 0; k < c->n; k++) {
         mlc_node *node = c->rest[k];
-        if (mlc_is_identity(node)) {
+        if (mlc_is_reshape(node)) {
             from = node->out[0];
             continue;
         }
