@@ -125,6 +125,7 @@ static void choose_stored(planner *p) {
             p->layout->place[v->id].shared = false;
         if (mlc_is_rolled(node) && node->in[0]->producer)
             p->stored[node->in[0]->id] = true;
+        int blocks = 0;
         for (int k = 0; k < node->n_in; k++) {
             mlc_value *x = node->in[k];
             int64_t r = node->op->reads ? node->op->reads(node, k) : 1;
@@ -134,7 +135,9 @@ static void choose_stored(planner *p) {
             add_sink(&sink[x->id], r != 1 || !reads_in_order(node, x) ? SEVERAL
                                    : p->stored[v->id]                 ? v->id
                                                                       : sink[v->id]);
-            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id]))
+            /* Blocks have orders of their own: only one can be followed. */
+            blocks += has_block[x->id];
+            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id]) || blocks > 1)
                 in_order[x->id] = false;
             int d = p->stored[v->id] ? 1 : depth[v->id] + 1;
             if (d > depth[x->id])

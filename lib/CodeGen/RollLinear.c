@@ -122,7 +122,8 @@ static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r,
     cursor c = {l->base[d->x.area], advance(l, r->words, mlc_l_mul_const(l, block, 8 * r->stride))};
     c.x = advance(l, c.x, mlc_l_mul_const(l, row, d->inputs * d->x.storage.width));
     c.x = advance(l, c.x, mlc_l_const(l, d->x.offset));
-    p->element = mlc_l_add(l, mlc_l_mul_const(l, row, d->outputs), mlc_l_mul_const(l, block, r->outputs));
+    LLVMValueRef rows = mlc_l_mul_const(l, row, d->outputs), blocks = mlc_l_mul_const(l, block, r->outputs);
+    p->element = mlc_l_add(l, rows, blocks);
     for (int64_t chunk = 0; chunk < d->n_chunks; chunk++) {
         for (int a = 0; a < r->sums; a++)
             sum[a] = word(l, c.w, a);

@@ -25,7 +25,7 @@ static void add_eval(const mlc_node *node, const int64_t *const *in, int64_t *ou
 }
 
 static void *add_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    return mlc_l_add(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_add);
 }
 
 static mlc_node *add_generate(mlc_graph *g, mlc_rng *rng) {
@@ -46,7 +46,7 @@ static void sub_eval(const mlc_node *node, const int64_t *const *in, int64_t *ou
 }
 
 static void *sub_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    return mlc_l_sub(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_sub);
 }
 
 static mlc_node *sub_generate(mlc_graph *g, mlc_rng *rng) {
@@ -141,7 +141,7 @@ static void *max_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
         return mlc_int_lower_operand(l, node, 0, i);
     if (b.lo >= a.hi)
         return mlc_int_lower_operand(l, node, 1, i);
-    return mlc_l_max(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_max);
 }
 
 static void *min_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
@@ -150,7 +150,7 @@ static void *min_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
         return mlc_int_lower_operand(l, node, 0, i);
     if (b.hi <= a.lo)
         return mlc_int_lower_operand(l, node, 1, i);
-    return mlc_l_min(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_min);
 }
 
 static mlc_node *max_generate(mlc_graph *g, mlc_rng *rng) {

@@ -79,15 +79,15 @@ static void xor_eval(const mlc_node *node, const int64_t *const *in, int64_t *ou
 }
 
 static void *and_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    return mlc_l_and(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_and);
 }
 
 static void *or_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    return mlc_l_or(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_or);
 }
 
 static void *xor_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    return mlc_l_xor(l, mlc_int_lower_operand(l, node, 0, i), mlc_int_lower_operand(l, node, 1, i));
+    return mlc_int_lower_binary(l, node, i, mlc_l_xor);
 }
 
 static mlc_node *and_generate(mlc_graph *g, mlc_rng *rng) {

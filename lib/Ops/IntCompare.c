@@ -90,7 +90,8 @@ static void *where_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
         return mlc_int_choose_const(l, c, (int64_t)mlc_int_operand(node, 1, i).lo,
                                     (int64_t)mlc_int_operand(node, 2, i).lo);
     LLVMValueRef mask = mlc_l_sign_mask(l, mlc_l_sub(l, mlc_l_const(l, 0), c));
-    return mlc_l_select(l, mask, mlc_int_lower_operand(l, node, 1, i), mlc_int_lower_operand(l, node, 2, i));
+    LLVMValueRef a = mlc_int_lower_operand(l, node, 1, i), b = mlc_int_lower_operand(l, node, 2, i);
+    return mlc_l_select(l, mask, a, b);
 }
 
 static int64_t compare_cost(const mlc_node *node) {
@@ -119,10 +120,10 @@ static mlc_node *where_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_settle(g, mlc_int_random_node(g, "Where", in, 3), 0);
 }
 
-#define COMPARISON(op, inputs, text)                                                                  \
-    .domain = "mlc", .since = 1, .doc = text, .min_in = inputs, .max_in = inputs, .min_out = 1,       \
-    .max_out = 1, .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval, \
-    .lower = op##_lower, .reads = mlc_int_reads_broadcast, .cost = compare_cost, .elementwise = inputs,       \
+#define COMPARISON(op, inputs, text)                                                                    \
+    .domain = "mlc", .since = 1, .doc = text, .min_in = inputs, .max_in = inputs, .min_out = 1,         \
+    .max_out = 1, .check = mlc_int_check_broadcast, .interval = op##_interval, .eval_int = op##_eval,   \
+    .lower = op##_lower, .reads = mlc_int_reads_broadcast, .cost = compare_cost, .elementwise = inputs, \
     .generate = op##_generate
 
 MLC_OPS(IntCompare, {.name = "Less", COMPARISON(less, 2, "1 where a < b, else 0")},

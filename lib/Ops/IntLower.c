@@ -6,6 +6,13 @@ LLVMValueRef mlc_int_lower_operand(mlc_lower *l, const mlc_node *node, int k, in
     return mlc_l_input(l, node->in[k], mlc_int_index(node, k, i));
 }
 
+LLVMValueRef mlc_int_lower_binary(mlc_lower *l, const mlc_node *node, int64_t i,
+                                  LLVMValueRef (*build)(mlc_lower *l, LLVMValueRef a, LLVMValueRef b)) {
+    LLVMValueRef a = mlc_int_lower_operand(l, node, 0, i);
+    LLVMValueRef b = mlc_int_lower_operand(l, node, 1, i);
+    return build(l, a, b);
+}
+
 LLVMValueRef mlc_int_choose_const(mlc_lower *l, LLVMValueRef bit, int64_t a, int64_t b) {
     int64_t difference = (int64_t)((uint64_t)a - (uint64_t)b); /* wraps, and so does the sum */
     return mlc_l_add(l, mlc_l_mul_const(l, bit, difference), mlc_l_const(l, b));

@@ -9,6 +9,10 @@
 /* The element of input k that is broadcast to element i of the output. */
 LLVMValueRef mlc_int_lower_operand(mlc_lower *l, const mlc_node *node, int k, int64_t i);
 
+/* A binary operation on operands 0 and 1, the first of which is computed first. */
+LLVMValueRef mlc_int_lower_binary(mlc_lower *l, const mlc_node *node, int64_t i,
+                                  LLVMValueRef (*build)(mlc_lower *l, LLVMValueRef a, LLVMValueRef b));
+
 /*
  * a where bit is 1, b where it is 0. Not by a mask: as soon as Linux 6.18 knows
  * that x is -1 or 0, it verifies both outcomes of "x & constant" apart, as if

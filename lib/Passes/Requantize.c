@@ -84,12 +84,9 @@ static mlc_value *constant(mlc_graph *g, const int64_t *x, const mlc_shape *shap
     return mlc_graph_constant(g, NULL, t);
 }
 
-/* What the chain behind the Rescale makes of first, first + 1, ..., last at
- * `element`: each node's own evaluation, on a vector of these numbers. */
-static const int64_t *tabulate(mlc_graph *g, const chain *c, int64_t element) {
-    int64_t n = c->last - c->first + 1, *x = MLC_NEW_ARRAY(g->arena, n, int64_t);
-    for (int64_t i = 0; i < n; i++)
-        x[i] = c->first + i;
+/* What the chain behind the Rescale makes of n numbers x at `element`: each node's
+ * own evaluation, on a vector of them. */
+static const int64_t *evaluate(mlc_graph *g, const chain *c, int64_t element, const int64_t *x, int64_t n) {
     mlc_value vector = {.shape = {.rank = 1, .dim = {n}}}, scalar = {.shape = {.rank = 0}};
     const mlc_value *from = c->rescale->out[0];
     for (int k = 0; k < c->n; k++) {
@@ -119,20 +116,53 @@ static const int64_t *tabulate(mlc_graph *g, const chain *c, int64_t element) {
     return x;
 }
 
-/* The table that holds for all elements; NULL where there is none. */
-static const int64_t *tabulate_all(mlc_graph *g, const chain *c) {
-    int64_t n = c->last - c->first + 1, elements = mlc_shape_elements(&c->end->shape);
-    const int64_t *table = tabulate(g, c, 0);
-    if (c->varies && n * elements > MAX_WORK)
-        return NULL;
-    for (int64_t e = 1; c->varies && e < elements; e++) {
-        mlc_arena_mark mark = mlc_arena_save(g->arena);
-        bool same = memcmp(table, tabulate(g, c, e), (size_t)n * sizeof *table) == 0;
-        mlc_arena_restore(g->arena, mark);
-        if (!same)
-            return NULL;
+/* Nodes are only asked about what elements reach: other numbers are outside their
+ * domains. A number between takes the place of the reached one before it. */
+static const int64_t *tabulate_alike(mlc_graph *g, const chain *c) {
+    const mlc_value *y = c->rescale->out[0];
+    int64_t n = c->last - c->first + 1, begun = 0, *x = MLC_NEW_ARRAY(g->arena, n, int64_t),
+            *change = MLC_NEW_ARRAY(g->arena, n + 1, int64_t);
+    for (int64_t e = 0; e < mlc_shape_elements(&y->shape); e++) {
+        change[y->lo[e] - c->first]++;
+        change[y->hi[e] - c->first + 1]--;
     }
-    return table;
+    for (int64_t i = 0; i < n; i++) {
+        begun += change[i];
+        x[i] = begun ? c->first + i : x[i - 1];
+    }
+    return evaluate(g, c, 0, x, n);
+}
+
+/* NULL where two elements that reach the same number make different things of it. */
+static const int64_t *tabulate_each(mlc_graph *g, const chain *c) {
+    const mlc_value *y = c->rescale->out[0];
+    int64_t n = c->last - c->first + 1, *table = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    bool *known = MLC_NEW_ARRAY(g->arena, n, bool), same = true;
+    for (int64_t e = 0; e < mlc_shape_elements(&y->shape) && same; e++) {
+        mlc_arena_mark mark = mlc_arena_save(g->arena);
+        int64_t at = y->lo[e] - c->first, count = y->hi[e] - y->lo[e] + 1,
+                *x = MLC_NEW_ARRAY(g->arena, count, int64_t);
+        for (int64_t i = 0; i < count; i++)
+            x[i] = y->lo[e] + i;
+        const int64_t *own = evaluate(g, c, e, x, count);
+        for (int64_t i = 0; i < count; i++) {
+            same = same && (!known[at + i] || table[at + i] == own[i]);
+            table[at + i] = own[i];
+            known[at + i] = true;
+        }
+        mlc_arena_restore(g->arena, mark);
+    }
+    for (int64_t i = 1; i < n; i++)
+        table[i] = known[i] ? table[i] : table[i - 1];
+    return same ? table : NULL;
+}
+
+/* The table that holds for all elements; NULL where there is none. */
+static const int64_t *tabulate(mlc_graph *g, const chain *c) {
+    int64_t n = c->last - c->first + 1, elements = mlc_shape_elements(&c->end->shape);
+    if (!c->varies)
+        return tabulate_alike(g, c);
+    return n * elements > MAX_WORK ? NULL : tabulate_each(g, c);
 }
 
 static int64_t bytes_of(const mlc_lookup *t) {
@@ -221,7 +251,7 @@ static void split(mlc_graph *g, const chain *c, const mlc_lookup *table) {
 static void fuse(mlc_graph *g, const chain *c) {
     if (c->first > c->last || (uint64_t)c->last - (uint64_t)c->first >= MLC_MOST_TABLE)
         return;
-    mlc_lookup table = {.entry = tabulate_all(g, c), .first = c->first, .n = c->last - c->first + 1};
+    mlc_lookup table = {.entry = tabulate(g, c), .first = c->first, .n = c->last - c->first + 1};
     if (!table.entry || bytes_of(&table) > MLC_MOST_TABLE)
         return;
     if ((!c->dot || !fuse_dot(g, c, &table)) && c->n > 0)
