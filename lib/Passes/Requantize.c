@@ -216,14 +216,15 @@ static bool fuse_dot(mlc_graph *g, const chain *c, const mlc_lookup *table) {
     if (!moved)
         return false;
     c->dot->in[2] = moved;
-    if (!mlc_interval_provable(g, c->dot)) { /* the addend leaves a partial sum no room */
-        c->dot->in[2] = old;
-        mlc_interval_provable(g, c->dot);
-        return false;
-    }
     mlc_attr_set_ints(g, c->dot, "align", f.shift, c->dot->in[1]->shape.dim[0]);
     if (mlc_attr_find(c->dot, "words")) /* aligned lanes may no longer fit */
         mlc_attr_set_ints(g, c->dot, "words", NULL, 0);
+    if (!mlc_interval_provable(g, c->dot)) { /* the addend or the alignment leaves a sum no room */
+        c->dot->in[2] = old;
+        mlc_attr_set_ints(g, c->dot, "align", NULL, 0);
+        mlc_interval_provable(g, c->dot);
+        return false;
+    }
     replace(g, c, c->dot->out[0], shifts(g, c->dot, f.shift), &f.table);
     return true;
 }
