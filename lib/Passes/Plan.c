@@ -11,12 +11,7 @@
 
 #include <math.h>
 
-/* Lanes that such products are to have, by bits; ternary weights count as 1. */
-static const int wanted_lanes[] = {
-    [MLC_TERNARY] = 7, [2] = 8, [3] = 7, [4] = 5, [5] = 4, [6] = 4, [7] = 3, [8] = 3};
-enum { MOST_LANES = 8, MOST_POOLED = 4, MOST_ROOM = 32, TERNARY_INPUT_BITS = 4 };
-/* Inputs and weights together may lose so many bits to reach the wanted lanes. */
-#define MOST_SQUEEZED 2.0
+enum { TERNARY_INPUT_BITS = 4 };
 
 /* The threshold below which weights become 0, and the step of the others, by least squares. */
 static double ternary_step(const double *w, int64_t n, int64_t *count) {
@@ -90,26 +85,6 @@ static double sum_of_weights(const mlc_quant *q, const mlc_dot *dot, const mlc_d
     return total;
 }
 
-static int room_for(int lanes) {
-    return 64 / lanes < MOST_ROOM ? 64 / lanes : MOST_ROOM;
-}
-
-/* Lanes for sums of so many bits, where `outputs` of them, or any number (0), share their inputs. */
-static int lanes_for(double bits, int wanted, int64_t outputs, bool image) {
-    int lanes = wanted;
-    while (lanes > 1 && bits - MOST_SQUEEZED > room_for(lanes))
-        lanes--;
-    while (lanes < MOST_LANES && bits <= room_for(lanes + 1))
-        lanes++;
-    if (!outputs)
-        return lanes;
-    /* No more words for fewer lanes in each. */
-    int64_t words = (outputs + lanes - 1) / lanes;
-    if (image && words > 1)
-        return lanes; /* a channel alone in a word has immediates, which is better there */
-    return (int)((outputs + words - 1) / words);
-}
-
 /* How much a channel's error matters: by the weights that it meets next, or else relative to its range. */
 static double *weights_of_channels(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_weights *d,
                                    const mlc_class *class) {
@@ -132,43 +107,46 @@ static double *weights_of_channels(const mlc_quant *q, const mlc_dot *dot, const
     return all;
 }
 
-static void plan(mlc_quant *q, mlc_dot *dot) {
-    mlc_dot_weights d;
+static void prepare(mlc_quant *q, mlc_dot *dot, mlc_lanes *lanes) {
     bool ternary = dot->bits == MLC_TERNARY;
     int bits = ternary ? TERNARY_INPUT_BITS : dot->bits;
+    *lanes = (mlc_lanes){.dot = dot};
     dot->levels = ((int64_t)1 << bits) - 1;
     dot->class = NULL;
     dot->room = NULL;
-    if (!q->seen || !mlc_q_dot_weights(dot->node, &d))
+    if (dot->bits > MLC_MOST_BITS || !q->seen || !mlc_q_dot_weights(dot->node, &lanes->d))
         return;
+    mlc_dot_weights *d = &lanes->d;
     dot->shared = shares_grid(q, mlc_q_dot_input(dot->node));
-    dot->room = MLC_NEW_ARRAY(q->arena, d.channels + 1, int);
-    dot->weight = MLC_NEW_ARRAY(q->arena, d.channels + 1, double);
+    dot->room = MLC_NEW_ARRAY(q->arena, d->channels + 1, int);
+    dot->weight = MLC_NEW_ARRAY(q->arena, d->channels + 1, double);
     mlc_dot usual = *dot;
     usual.bits = MLC_TERNARY; /* whose inputs are as they are given */
-    mlc_q_share(q, &usual, &d, bits);
-    double sum = sum_of_weights(q, dot, &d, usual.class);
-    double natural = log2(fmax(sum, 1) * (double)dot->levels);
-    int lanes = lanes_for(natural, wanted_lanes[dot->bits], d.groups == 1 ? d.channels : 0, d.image);
-    dot->weight = weights_of_channels(q, dot, &d, usual.class);
-    /* All alike: loops over outputs know one width. A pool behind a convolution takes
-     * the maximum of whole words, which needs a bit more for each lane; where lanes
-     * are narrow already, that bit counts for more than the pool does. */
-    for (int64_t c = 0; c < d.channels; c++)
-        dot->room[c] = room_for(lanes) - (d.image && lanes > 1 && lanes <= MOST_POOLED);
+    mlc_q_share(q, &usual, d, bits);
+    dot->weight = weights_of_channels(q, dot, d, usual.class);
+    lanes->sum = sum_of_weights(q, dot, d, usual.class);
+    lanes->multiplications = (double)(mlc_q_elements(dot->node->out[0]) / d->channels * d->taps);
+}
+
+static void finish(mlc_quant *q, mlc_lanes *lanes) {
+    mlc_dot *dot = lanes->dot;
+    int bits = dot->bits == MLC_TERNARY ? TERNARY_INPUT_BITS : dot->bits;
+    if (!dot->room)
+        return;
     /* Ternary weights are what they are: the inputs get the rest. */
-    while (ternary && bits < MLC_MOST_BITS && sum * (ldexp(1, bits + 1) - 1) < mlc_q_span(dot, 0))
+    while (dot->bits == MLC_TERNARY && bits < MLC_MOST_BITS &&
+           lanes->sum * (ldexp(1, bits + 1) - 1) < mlc_q_span(dot, 0))
         dot->levels = ((int64_t)1 << ++bits) - 1;
-    mlc_q_share(q, dot, &d, bits);
+    mlc_q_share(q, dot, &lanes->d, bits);
 }
 
 void mlc_q_plan(mlc_quant *q, mlc_dot *dots, int n) {
-    for (int i = 0; i < n; i++) {
-        if (dots[i].bits <= MLC_MOST_BITS)
-            plan(q, &dots[i]);
-        else
-            dots[i].levels = ((int64_t)1 << dots[i].bits) - 1;
-    }
+    mlc_lanes *lanes = MLC_NEW_ARRAY(q->arena, n + 1, mlc_lanes);
+    for (int i = 0; i < n; i++)
+        prepare(q, &dots[i], &lanes[i]);
+    mlc_q_choose_lanes(q, lanes, n);
+    for (int i = 0; i < n; i++)
+        finish(q, &lanes[i]);
     for (int i = 0; i < n; i++)
         mlc_q_equalize(q, &dots[i]);
 }

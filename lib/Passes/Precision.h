@@ -95,6 +95,21 @@ static inline int64_t mlc_dot_class(const mlc_dot_weights *d, int64_t c, int64_t
     return c / (d->channels / d->groups) * (d->classes / d->groups) + k / d->kernel;
 }
 
+enum { MLC_MOST_LANES = 8 };
+
+/* A narrow product and how many of its outputs share a word (Lanes.c). */
+typedef struct mlc_lanes {
+    mlc_dot *dot;
+    mlc_dot_weights d;
+    double sum;             /* of the weights' magnitudes as integers of dot->bits bits */
+    double multiplications; /* with one word */
+    int lanes;
+    double error[MLC_MOST_LANES + 1];
+} mlc_lanes;
+
+/* Chooses `lanes` of those that have room, and sets that. */
+void mlc_q_choose_lanes(mlc_quant *q, mlc_lanes *all, int n);
+
 /* Rooms and input bits of the narrow products of q->dots. With them, outputs that lie
  * between two products and a Relu are rescaled: changes the constants that
  * mlc_q_find_pairs has set apart, and what was seen. */
@@ -118,8 +133,12 @@ double mlc_q_channel_step(const mlc_dot *dot, int64_t channel, const double *w, 
                           int64_t n);
 
 /* Grids for the inputs of a dot product with so much room: sets dot->class, and where it is shared
- * dot->levels. For ternary weights, these are given, and so are mlc_seen.ends by `clip`. */
-void mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int clip);
+ * dot->levels. For ternary weights, these are given, and so are mlc_seen.ends by `clip`.
+ * Returns the mean square error to expect of the results, weighed by dot->weight; 0 for ternary. */
+double mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int clip);
+/* The same for signed numbers of dot->bits bits without a thought: rounded to the nearest, one
+ * scale for all weights and one for the inputs, which reaches as far as these were seen. */
+double mlc_q_plain_error(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_weights *d);
 
 /* One attempt of the pass with these precisions; sets context->origin. NULL after reporting. */
 mlc_graph *mlc_q_attempt(const mlc_quant *prepared, mlc_pass_context *context, const mlc_dot *dots,

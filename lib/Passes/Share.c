@@ -32,6 +32,7 @@ typedef struct share {
     const double *norm; /* of each channel: mlc_dot.weight */
     double *levels;     /* of each channel: 2^room */
     int *clip;          /* of each class: which of the ends */
+    double least;       /* error that share_levels came to */
 } share;
 
 static double range_of(const share *s, int64_t class, int clip) {
@@ -167,7 +168,7 @@ static void take(const share *s, int64_t levels, mlc_class *class) {
 /* So many levels for all; `common`: and the same ends. */
 static void share_levels(share *s, bool common, mlc_dot *dot) {
     static const int64_t candidates[] = {3, 5, 7, 11, 15, 22, 31, 45, 63, 90, 127, 181, 255};
-    double least = INFINITY;
+    s->least = INFINITY;
     for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++)
         for (int clip = common ? MLC_LEAST_BITS : MLC_MOST_BITS;
              clip <= (common ? MLC_MOST_INPUT_BITS : MLC_MOST_BITS); clip++) {
@@ -175,17 +176,17 @@ static void share_levels(share *s, bool common, mlc_dot *dot) {
             if (!common)
                 share_each(s, candidates[i]);
             double sum = total(s, candidates[i]);
-            if (sum < least) {
-                least = sum;
+            if (sum < s->least) {
+                s->least = sum;
                 dot->levels = candidates[i];
                 take(s, dot->levels, dot->class);
             }
         }
 }
 
-void mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int clip) {
+/* What was seen of the inputs of `dot`, and its weights; nothing is cut off yet. */
+static share see(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_weights *d, bool common) {
     mlc_arena *a = q->arena;
-    bool common = dot->shared && !mlc_q_is_equalized(q, dot->node);
     share s = {.channels = d->channels,
                .classes = d->classes,
                .ends = mlc_arena_array(a, (size_t)d->classes + 1, sizeof *s.ends),
@@ -198,18 +199,51 @@ void mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int
                .norm = dot->weight,
                .levels = MLC_NEW_ARRAY(a, d->channels + 1, double),
                .clip = MLC_NEW_ARRAY(a, d->classes + 1, int)};
-    dot->class = MLC_NEW_ARRAY(a, d->classes + 1, mlc_class);
     for (int64_t c = 0; c < d->channels; c++)
         s.levels[c] = ldexp(1, dot->room[c]);
     see_classes(q, dot, d, common, &s);
     see_weights(d, &s);
+    return s;
+}
+
+static bool has_common_ends(const mlc_quant *q, const mlc_dot *dot) {
+    return dot->shared && !mlc_q_is_equalized(q, dot->node);
+}
+
+double mlc_q_share(const mlc_quant *q, mlc_dot *dot, const mlc_dot_weights *d, int clip) {
+    bool common = has_common_ends(q, dot);
+    share s = see(q, dot, d, common);
+    dot->class = MLC_NEW_ARRAY(q->arena, d->classes + 1, mlc_class);
     set_clip(&s, dot->bits == MLC_TERNARY ? clip : MLC_MOST_BITS);
     if (dot->bits == MLC_TERNARY) {
         take(&s, dot->levels, dot->class);
-    } else if (dot->shared) {
-        share_levels(&s, common, dot);
-    } else {
-        share_each(&s, 0);
-        take(&s, 0, dot->class);
+        return 0;
     }
+    if (dot->shared) {
+        share_levels(&s, common, dot);
+        return s.least;
+    }
+    share_each(&s, 0);
+    take(&s, 0, dot->class);
+    return total(&s, 0);
+}
+
+double mlc_q_plain_error(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_weights *d) {
+    share s = see(q, dot, d, has_common_ends(q, dot));
+    double half = ldexp(1, dot->bits - 1) - 1, largest = 0, sum = 0, scaled = 0, norm = 0;
+    for (int64_t c = 0; c < d->channels; c++) {
+        norm += s.norm[c];
+        for (int64_t k = 0; k < d->taps; k++) {
+            double range = range_of(&s, mlc_dot_class(d, c, k), MLC_MOST_INPUT_BITS);
+            largest = fmax(largest, fabs(mlc_dot_weight(d, c, k)) * range);
+        }
+    }
+    for (int64_t j = 0; j < s.classes; j++) {
+        double range = range_of(&s, j, MLC_MOST_INPUT_BITS);
+        bool wasted = dot->shared && !(s.ends[j][MLC_MOST_INPUT_BITS].range.lo < 0);
+        sum += loss(&s, j, MLC_MOST_INPUT_BITS, range / (wasted ? half : 2 * half));
+        scaled += range > 0 ? s.variance[j] / (range * range) : 0;
+    }
+    double step = largest / half;
+    return sum + norm * step * step / 12 * scaled * (double)d->kernel / (double)d->groups;
 }
