@@ -46,7 +46,8 @@ extern const __u32 mlc_clock_from_map; /* 1: time is mlc_now (replayed captures,
 
 /* --- bpf-raw --- */
 
-extern void *mlc_in_get(__u32 index); /* NULL: no such sample */
-extern void *mlc_out_get(__u32 index);
+/* The index is in a map: without CAP_PERFMON, a store to the stack is followed by a speculation barrier. */
+extern void *mlc_in_get(const volatile __u32 *index); /* NULL: no such sample */
+extern void *mlc_out_get(const volatile __u32 *index);
 
 #endif

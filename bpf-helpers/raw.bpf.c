@@ -8,9 +8,9 @@ volatile __u32 mlc_count = 0; /* number of samples */
 
 /* Returns 0, or 1 when there is no such sample. */
 SEC("socket") int mlc_raw(struct __sk_buff *skb) {
-    __u32 i = mlc_next, next = i + 1;
+    __u8 *in = mlc_in_get(&mlc_next), *out = mlc_out_get(&mlc_next), *frame = mlc_frame_get();
+    __u32 next = mlc_next + 1;
     mlc_next = next < mlc_count ? next : 0;
-    __u8 *in = mlc_in_get(i), *out = mlc_out_get(i), *frame = mlc_frame_get();
     if (!in || !out || !frame)
         return 1;
     mlc_model(in, out, frame + mlc_frame_scratch);

@@ -89,7 +89,8 @@ void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int l
 /* An ordinary BTF-defined map. Returns the global. */
 LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size,
                          unsigned value_size, unsigned max_entries);
-/* Defines `ptr name(u32 index)` (index parameter only with `indexed`): the map's element or NULL. */
+/* Defines `ptr name(ptr index)` (parameter, the address of a u32, only with `indexed`): the map's element or
+ * NULL. */
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed);
 /* Defines an internal constant. */
 void mlc_glue_u32(LLVMModuleRef m, const char *name, uint32_t x);

@@ -62,12 +62,6 @@ LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned
     return map;
 }
 
-static LLVMValueRef stack_key(LLVMBuilderRef b, LLVMValueRef index) {
-    LLVMValueRef key = LLVMBuildAlloca(b, LLVMTypeOf(index), "");
-    LLVMBuildStore(b, index, key);
-    return key;
-}
-
 /* Without CAP_PERFMON the verifier puts a speculation barrier behind every store
  * to the stack: a constant key lies in .rodata. */
 static LLVMValueRef zero_key(LLVMModuleRef m) {
@@ -80,9 +74,8 @@ static LLVMValueRef zero_key(LLVMModuleRef m) {
 }
 
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed) {
-    LLVMTypeRef ptr = LLVMPointerTypeInContext(d->context, 0), i64 = LLVMInt64TypeInContext(d->context),
-                u32 = LLVMInt32TypeInContext(d->context);
-    LLVMTypeRef getter_type = LLVMFunctionType(ptr, &u32, indexed ? 1 : 0, false);
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(d->context, 0), i64 = LLVMInt64TypeInContext(d->context);
+    LLVMTypeRef getter_type = LLVMFunctionType(ptr, &ptr, indexed ? 1 : 0, false);
     LLVMValueRef fn = LLVMAddFunction(d->module, name, getter_type);
     unsigned kind = LLVMGetEnumAttributeKindForName("alwaysinline", 12);
     LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
@@ -92,7 +85,7 @@ void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool i
     LLVMBuilderRef b = LLVMCreateBuilderInContext(d->context);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(d->context, fn, ""));
     mlc_debug_line(d, b, scope, 1);
-    LLVMValueRef key = indexed ? stack_key(b, LLVMGetParam(fn, 0)) : zero_key(d->module);
+    LLVMValueRef key = indexed ? LLVMGetParam(fn, 0) : zero_key(d->module);
     LLVMTypeRef params[2] = {ptr, ptr};
     LLVMTypeRef helper_type = LLVMFunctionType(ptr, params, 2, false);
     LLVMValueRef helper = LLVMConstIntToPtr(LLVMConstInt(i64, BPF_FUNC_map_lookup_elem, false), ptr);
