@@ -53,7 +53,11 @@ bool mlc_lower_rolled(mlc_lower *l, const mlc_node *node);
 /* Estimated instructions of that code; -1: there is none. */
 int64_t mlc_lower_rolled_cost(const mlc_lower *l, const mlc_node *node);
 
-/* Gives the constants of mlc_l_pooled their memory; once, when all code is emitted. */
+/* The memory of mlc_l_pooled. Appends n 64-bit words; returns the number of the first. */
+int64_t mlc_pool_append(mlc_lower *l, const int64_t *words, int64_t n);
+/* Address of byte `first + offset` of that memory; 0 <= offset < range. */
+LLVMValueRef mlc_pool_address(mlc_lower *l, int64_t first, LLVMValueRef offset, int64_t range);
+/* Makes it; once, when all code is emitted. */
 void mlc_lower_finish_pool(mlc_lower *l);
 
 /*
