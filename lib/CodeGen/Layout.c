@@ -76,35 +76,42 @@ static bool reads_in_order(const mlc_node *reader, const mlc_value *v) {
            mlc_shape_elements(&reader->out[0]->shape) == mlc_shape_elements(&v->shape);
 }
 
-/* Values that, computed in place, would compute a block in place. */
-static bool *find_blocks(planner *p) {
-    bool *has_block = MLC_NEW_ARRAY(p->arena, p->g->n_values + 1, bool);
-    MLC_FOR_NODES (p->g, node) {
-        bool has = node->op->block;
-        for (int k = 0; k < node->n_in && !is_gather(node); k++)
-            has = has || has_block[node->in[k]->id];
-        has_block[node->out[0]->id] = has;
-    }
-    return has_block;
+enum { NOBODY = -1, SEVERAL = -2 };
+
+static int *new_ids(planner *p) {
+    int *id = MLC_NEW_ARRAY(p->arena, p->g->n_values + 1, int);
+    for (int i = 0; i < p->g->n_values; i++)
+        id[i] = NOBODY;
+    return id;
 }
 
-/* The one stored value for whose element i element i of a value is read: */
-enum { NOBODY = -1, SEVERAL = -2 /* or for other elements */ };
+/* By value: the first block that computing it in place would compute in place. */
+static const int *find_blocks(planner *p) {
+    int *block = new_ids(p);
+    MLC_FOR_NODES (p->g, node) {
+        int *own = &block[node->out[0]->id];
+        *own = node->op->block ? node->out[0]->id : NOBODY;
+        for (int k = 0; k < node->n_in && !is_gather(node) && *own == NOBODY; k++)
+            *own = block[node->in[k]->id];
+    }
+    return block;
+}
 
+/* `sink` is the one stored value for whose element i element i of a value is read;
+ * SEVERAL: there are more, or other elements. */
 static void add_sink(int *sink, int reader) {
     *sink = *sink == NOBODY || *sink == reader ? reader : SEVERAL;
 }
 
 static void choose_stored(planner *p) {
     mlc_graph *g = p->g;
-    int *sink = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
+    int *sink = new_ids(p);
+    const int *block = find_blocks(p);
     int64_t *reads = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int64_t);
-    bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool), *has_block = find_blocks(p);
+    bool *in_order = MLC_NEW_ARRAY(p->arena, g->n_values + 1, bool);
     int *depth = MLC_NEW_ARRAY(p->arena, g->n_values + 1, int);
-    for (int i = 0; i < g->n_values; i++) {
+    for (int i = 0; i < g->n_values; i++)
         in_order[i] = true;
-        sink[i] = NOBODY;
-    }
     for (int k = 0; k < g->n_outputs; k++)
         p->stored[g->outputs[k]->id] = true;
 
@@ -117,7 +124,7 @@ static void choose_stored(planner *p) {
         /* Elements of a block fetched out of order would wait in registers for
          * their turn: store the last value before, which is also the narrowest. */
         if (!is_gather(node) &&
-            (p->opt_level == '0' || reads[v->id] > 1 || (has_block[v->id] && !in_order[v->id])))
+            (p->opt_level == '0' || reads[v->id] > 1 || (block[v->id] != NOBODY && !in_order[v->id])))
             p->stored[v->id] = true;
         if (depth[v->id] >= MAX_DEPTH)
             p->stored[v->id] = true;
@@ -125,7 +132,7 @@ static void choose_stored(planner *p) {
             p->layout->place[v->id].shared = false;
         if (mlc_is_rolled(node) && node->in[0]->producer)
             p->stored[node->in[0]->id] = true;
-        int blocks = 0;
+        int followed = NOBODY;
         for (int k = 0; k < node->n_in; k++) {
             mlc_value *x = node->in[k];
             int64_t r = node->op->reads ? node->op->reads(node, k) : 1;
@@ -136,8 +143,10 @@ static void choose_stored(planner *p) {
                                    : p->stored[v->id]                 ? v->id
                                                                       : sink[v->id]);
             /* Blocks have orders of their own: only one can be followed. */
-            blocks += has_block[x->id];
-            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id]) || blocks > 1)
+            if (followed == NOBODY)
+                followed = block[x->id];
+            if (!reads_in_order(node, x) || (!p->stored[v->id] && !in_order[v->id]) ||
+                block[x->id] != followed)
                 in_order[x->id] = false;
             int d = p->stored[v->id] ? 1 : depth[v->id] + 1;
             if (d > depth[x->id])
