@@ -21,7 +21,7 @@
 /* The model: lib/CodeGen/README.md. */
 extern void mlc_model(const __u8 *in, __u8 *out, __u8 *scratch);
 
-/* The only entry of the per-CPU map mlc_frame. Never NULL in fact, but the
+/* The first entry of the per-CPU map mlc_frame. Never NULL in fact, but the
  * verifier asks for the test. */
 extern void *mlc_frame_get(void);
 extern const __u32 mlc_frame_scratch; /* byte offset in the frame */

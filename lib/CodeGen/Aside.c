@@ -12,12 +12,7 @@ mlc_aside mlc_aside_begin(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, 
     mlc_aside aside = {.outer = *l,
                        .block = LLVMGetInsertBlock(l->builder),
                        .location = LLVMGetCurrentDebugLocation2(l->builder)};
-    l->function = fn;
-    l->scope = scope;
-    l->memo = NULL;
-    l->pool_base = NULL;
-    LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
-    mlc_debug_line(l->debug, l->builder, scope, line);
+    mlc_lower_enter(l, fn, scope, line);
     return aside;
 }
 

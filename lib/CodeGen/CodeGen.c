@@ -134,8 +134,8 @@ static bool check_resolved(mlc_codegen *cg) {
 static bool add_glue(mlc_codegen *cg) {
     mlc_debug debug;
     mlc_debug_open(&debug, cg->module, cg->listing);
-    LLVMValueRef frame =
-        mlc_bpf_map(&debug, "mlc_frame", BPF_MAP_TYPE_PERCPU_ARRAY, 4, (unsigned)cg->layout.frame_size, 1);
+    LLVMValueRef frame = mlc_bpf_map(&debug, "mlc_frame", BPF_MAP_TYPE_PERCPU_ARRAY, 4,
+                                     (unsigned)cg->layout.frame_size, (unsigned)cg->layout.n_entries);
     mlc_bpf_map_getter(&debug, "mlc_frame_get", frame, false);
     char sha[65];
     for (int i = 0; i < 32; i++)

@@ -10,8 +10,17 @@
 #include <llvm-c/DebugInfo.h>
 #include <llvm-c/TargetMachine.h>
 
-/* Where a value lives. */
-typedef enum mlc_area { MLC_AREA_NONE, MLC_AREA_IN, MLC_AREA_OUT, MLC_AREA_SCRATCH, MLC_N_AREAS } mlc_area;
+/* A model's intermediate values may take so many entries of the map mlc_frame. */
+enum { MLC_MAX_ENTRIES = 64 };
+
+/* Where a value lives. MLC_AREA_SCRATCH + k is the scratch of entry k of the frame. */
+typedef enum mlc_area {
+    MLC_AREA_NONE,
+    MLC_AREA_IN,
+    MLC_AREA_OUT,
+    MLC_AREA_SCRATCH,
+    MLC_N_AREAS = MLC_AREA_SCRATCH + MLC_MAX_ENTRIES
+} mlc_area;
 
 typedef struct mlc_storage {
     uint8_t width; /* bytes: 1, 2, 4, 8 */
@@ -30,11 +39,15 @@ typedef struct mlc_place {
 enum { MLC_SUMS_BYTES = 256 };
 
 typedef struct mlc_layout {
-    mlc_place *place;                        /* by value id */
-    int64_t in_size, out_size, scratch_size; /* bytes, multiples of 8 */
-    int64_t sums_offset; /* in scratch: MLC_SUMS_BYTES for rolled dense layers, where there are any */
-    /* Packet targets: byte offsets of the parts of the frame. */
-    int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset, frame_size;
+    mlc_place *place;                    /* by value id */
+    int64_t in_size, out_size;           /* bytes, as all sizes multiples of 8 */
+    int n_entries;                       /* of the frame, at least 1 */
+    int64_t entry_size[MLC_MAX_ENTRIES]; /* the scratch in each */
+    int64_t scratch_size;                /* of all entries; on the host one lies behind the other */
+    int64_t sums_offset; /* in entry 0: MLC_SUMS_BYTES for rolled dense layers, where there are any */
+    /* Packet targets: byte offsets of the parts of entry 0, which begins with inputs and outputs. */
+    int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset;
+    int64_t frame_size; /* of one entry */
 } mlc_layout;
 
 /* The narrowest storage for all elements of v. */
@@ -47,6 +60,7 @@ bool mlc_is_rolled(const mlc_node *node);
 
 /* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
 bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout);
+int64_t mlc_area_size(const mlc_layout *layout, mlc_area area);
 
 typedef struct mlc_codegen {
     mlc_arena *arena;
@@ -89,6 +103,8 @@ void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int l
 /* An ordinary BTF-defined map. Returns the global. */
 LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size,
                          unsigned value_size, unsigned max_entries);
+/* The lookup of an entry of an array map: its address, or NULL. */
+LLVMValueRef mlc_bpf_map_entry(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, uint32_t key);
 /* Defines `ptr name(ptr index)` (parameter, the address of a u32, only with `indexed`): the map's element or
  * NULL. */
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed);

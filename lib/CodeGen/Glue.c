@@ -64,17 +64,29 @@ LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned
 
 /* Without CAP_PERFMON the verifier puts a speculation barrier behind every store
  * to the stack: a constant key lies in .rodata. */
-static LLVMValueRef zero_key(LLVMModuleRef m) {
-    LLVMValueRef key = LLVMGetNamedGlobal(m, "mlc_key_zero");
-    if (!key) {
-        mlc_glue_u32(m, "mlc_key_zero", 0);
-        key = LLVMGetNamedGlobal(m, "mlc_key_zero");
-    }
-    return key;
+static LLVMValueRef constant_key(LLVMModuleRef m, uint32_t key) {
+    char name[32];
+    snprintf(name, sizeof name, "mlc_key_%u", key);
+    if (!LLVMGetNamedGlobal(m, name))
+        mlc_glue_u32(m, name, key);
+    return LLVMGetNamedGlobal(m, name);
+}
+
+static LLVMValueRef look_up(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, LLVMValueRef key) {
+    LLVMContextRef context = LLVMGetModuleContext(m);
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(context, 0), params[2] = {ptr, ptr},
+                type = LLVMFunctionType(ptr, params, 2, false);
+    LLVMValueRef number = LLVMConstInt(LLVMInt64TypeInContext(context), BPF_FUNC_map_lookup_elem, false),
+                 args[2] = {map, key};
+    return LLVMBuildCall2(b, type, LLVMConstIntToPtr(number, ptr), args, 2, "");
+}
+
+LLVMValueRef mlc_bpf_map_entry(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, uint32_t key) {
+    return look_up(m, b, map, constant_key(m, key));
 }
 
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed) {
-    LLVMTypeRef ptr = LLVMPointerTypeInContext(d->context, 0), i64 = LLVMInt64TypeInContext(d->context);
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(d->context, 0);
     LLVMTypeRef getter_type = LLVMFunctionType(ptr, &ptr, indexed ? 1 : 0, false);
     LLVMValueRef fn = LLVMAddFunction(d->module, name, getter_type);
     unsigned kind = LLVMGetEnumAttributeKindForName("alwaysinline", 12);
@@ -85,12 +97,8 @@ void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool i
     LLVMBuilderRef b = LLVMCreateBuilderInContext(d->context);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(d->context, fn, ""));
     mlc_debug_line(d, b, scope, 1);
-    LLVMValueRef key = indexed ? LLVMGetParam(fn, 0) : zero_key(d->module);
-    LLVMTypeRef params[2] = {ptr, ptr};
-    LLVMTypeRef helper_type = LLVMFunctionType(ptr, params, 2, false);
-    LLVMValueRef helper = LLVMConstIntToPtr(LLVMConstInt(i64, BPF_FUNC_map_lookup_elem, false), ptr);
-    LLVMValueRef args[2] = {map, key};
-    LLVMBuildRet(b, LLVMBuildCall2(b, helper_type, helper, args, 2, ""));
+    LLVMValueRef key = indexed ? LLVMGetParam(fn, 0) : constant_key(d->module, 0);
+    LLVMBuildRet(b, look_up(d->module, b, map, key));
     LLVMDisposeBuilder(b);
 }
 

@@ -7,6 +7,7 @@
  * once their last reader has run.
  */
 #include "CodeGen.h"
+#include "Room.h"
 
 #include <assert.h>
 
@@ -168,33 +169,10 @@ static void find_last_uses(planner *p) {
     }
 }
 
-typedef struct block {
-    int64_t offset, size;
-    int until; /* last position that reads it */
-    struct block *next;
-} block;
-
-/* First fit among the blocks still alive, which are kept sorted by offset. */
-static int64_t allocate(planner *p, block **alive, int position, int until, int64_t size) {
-    for (block **b = alive; *b;)
-        if ((*b)->until < position)
-            *b = (*b)->next;
-        else
-            b = &(*b)->next;
-    int64_t at = 0;
-    block **b = alive;
-    for (; *b && (*b)->offset - at < size; b = &(*b)->next)
-        at = (*b)->offset + (*b)->size;
-    block *n = MLC_NEW(p->arena, block);
-    *n = (block){.offset = at, .size = size, .until = until, .next = *b};
-    *b = n;
-    return at;
-}
-
-static int64_t place_stored(planner *p, bool wide) {
+/* Values in the first room that has place for them. Returns a node whose value has
+ * none; NULL: they all fit. */
+static const mlc_node *place_stored(planner *p, bool wide, mlc_room *rooms, int n) {
     mlc_graph *g = p->g;
-    block *alive = NULL;
-    int64_t top = 0;
     int position = 0;
     MLC_FOR_NODES (g, node) {
         position++;
@@ -202,14 +180,17 @@ static int64_t place_stored(planner *p, bool wide) {
         mlc_place *place = &p->layout->place[v->id];
         if (!p->stored[v->id] || place->area == MLC_AREA_OUT)
             continue;
-        place->area = MLC_AREA_SCRATCH;
         place->storage = mlc_storage_of(v, wide);
         int64_t size = round_up8(mlc_shape_elements(&v->shape) * place->storage.width);
-        place->offset = allocate(p, &alive, position, p->last_use[v->id], size);
-        if (place->offset + size > top)
-            top = place->offset + size;
+        int k = 0;
+        while (k < n &&
+               (place->offset = mlc_room_take(p->arena, &rooms[k], position, p->last_use[v->id], size)) < 0)
+            k++;
+        if (k == n)
+            return node;
+        place->area = (mlc_area)(MLC_AREA_SCRATCH + k);
     }
-    return top;
+    return NULL;
 }
 
 static int64_t place_tensors(mlc_value **values, int n, mlc_layout *layout, mlc_area area) {
@@ -248,6 +229,32 @@ static bool has_rolled_linear(const mlc_graph *g) {
 /* A per-CPU array's element may not be larger (PCPU_MIN_UNIT_SIZE). */
 enum { MAX_PERCPU_VALUE = 32768 };
 
+/* In one entry where that is enough, and then in wide storage where half of it is. */
+static bool place_in_frame(planner *p, int64_t first) {
+    mlc_layout *layout = p->layout;
+    mlc_room rooms[MLC_MAX_ENTRIES] = {{.size = first < MAX_PERCPU_VALUE / 2 ? first : MAX_PERCPU_VALUE / 2}};
+    if (place_stored(p, true, rooms, 1)) {
+        for (int k = 0; k < MLC_MAX_ENTRIES; k++)
+            rooms[k] = (mlc_room){.size = k ? MAX_PERCPU_VALUE : first};
+        const mlc_node *node = place_stored(p, false, rooms, MLC_MAX_ENTRIES);
+        if (node) {
+            mlc_value *v = node->out[0];
+            mlc_error_at(
+                p->g->diag, node,
+                "intermediate value '%s' has no place: it needs %lld bytes, and the kernel's per-CPU "
+                "maps hold %d an entry",
+                v->name, (long long)(mlc_shape_elements(&v->shape) * layout->place[v->id].storage.width),
+                MAX_PERCPU_VALUE);
+            return mlc_note(p->g->diag, "use a lower --precision or a smaller model");
+        }
+    }
+    for (layout->n_entries = 1; layout->n_entries < MLC_MAX_ENTRIES && rooms[layout->n_entries].top > 0;)
+        layout->n_entries++;
+    for (int k = 0; k < layout->n_entries; k++)
+        layout->entry_size[k] = rooms[k].top;
+    return true;
+}
+
 bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout) {
     planner p = {.g = g, .arena = g->arena, .layout = layout, .opt_level = opt_level};
     layout->place = MLC_NEW_ARRAY(p.arena, g->n_values + 1, mlc_place);
@@ -261,22 +268,32 @@ bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_
     layout->out_size = place_tensors(g->outputs, g->n_outputs, layout, MLC_AREA_OUT);
     choose_stored(&p);
     find_last_uses(&p);
-    layout->scratch_size = place_stored(&p, true);
-    if (layout->scratch_size > MAX_PERCPU_VALUE / 2)
-        layout->scratch_size = place_stored(&p, false);
-
-    layout->sums_offset = layout->scratch_size;
-    if (has_rolled_linear(g))
-        layout->scratch_size += MLC_SUMS_BYTES;
 
     layout->out_offset = binding ? layout->in_size : 0;
     layout->scratch_offset = binding ? layout->out_offset + layout->out_size : 0;
-    layout->frame_size = layout->scratch_offset + layout->scratch_size;
+    int64_t sums = has_rolled_linear(g) ? MLC_SUMS_BYTES : 0,
+            first = MAX_PERCPU_VALUE - layout->scratch_offset - sums;
+    if (first < 0)
+        return mlc_error(g->diag,
+                         "inputs and outputs need %lld bytes; the kernel's per-CPU maps hold %d an entry",
+                         (long long)(layout->scratch_offset + sums), MAX_PERCPU_VALUE);
+    if (!place_in_frame(&p, first))
+        return false;
+    layout->sums_offset = layout->entry_size[0];
+    layout->entry_size[0] += sums;
+    layout->frame_size = layout->scratch_offset + layout->entry_size[0];
+    for (int k = 0; k < layout->n_entries; k++) {
+        layout->scratch_size += layout->entry_size[k];
+        if (layout->entry_size[k] > layout->frame_size)
+            layout->frame_size = layout->entry_size[k];
+    }
     if (layout->frame_size == 0)
         layout->frame_size = 8;
-    if (layout->frame_size > MAX_PERCPU_VALUE)
-        return mlc_error(g->diag,
-                         "intermediate values need %lld bytes; the kernel's per-CPU maps hold %d an entry",
-                         (long long)layout->frame_size, MAX_PERCPU_VALUE);
     return true;
+}
+
+int64_t mlc_area_size(const mlc_layout *layout, mlc_area area) {
+    return area == MLC_AREA_IN    ? layout->in_size
+           : area == MLC_AREA_OUT ? layout->out_size
+                                  : layout->entry_size[area - MLC_AREA_SCRATCH];
 }

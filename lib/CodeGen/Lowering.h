@@ -18,7 +18,8 @@ struct mlc_lower {
 
     LLVMValueRef function; /* being filled */
     LLVMMetadataRef scope;
-    LLVMValueRef base[MLC_N_AREAS]; /* parameters of `function` */
+    LLVMValueRef base[MLC_N_AREAS]; /* parameters of `function`; entries of the frame: mlc_lower_base */
+    LLVMBasicBlockRef prologue;     /* of `function`, where entries are looked up */
 
     LLVMValueRef barrier;
     LLVMTypeRef barrier_type;
@@ -40,6 +41,11 @@ struct mlc_lower {
 };
 
 #define MLC_ROLL_PREFIX "mlc_roll_"
+
+/* Begins to emit a function. The areas that are its parameters are set by the caller. */
+void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int line);
+/* The first byte of an area. */
+LLVMValueRef mlc_lower_base(mlc_lower *l, mlc_area area);
 
 /* Element i of a stored value, as the node at its root computes it; stores it. */
 void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i);

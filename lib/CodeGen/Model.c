@@ -100,7 +100,7 @@ void mlc_lower_store(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storag
 
 static void store(mlc_lower *l, const mlc_value *v, int64_t i, LLVMValueRef x) {
     const mlc_place *place = &l->cg->layout.place[v->id];
-    LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : l->base[place->area];
+    LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : mlc_lower_base(l, place->area);
     mlc_lower_store(l, base, place->offset + i * place->storage.width, place->storage, x);
 }
 
@@ -155,7 +155,7 @@ LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_l
         return mlc_lower_load(l, l->base[MLC_AREA_IN], feature_offset(&l->cg->layout, f), s);
     }
     if (place->area != MLC_AREA_NONE) {
-        LLVMValueRef base = v == l->roll_src ? l->roll_src_base : l->base[place->area];
+        LLVMValueRef base = v == l->roll_src ? l->roll_src_base : mlc_lower_base(l, place->area);
         return mlc_lower_load(l, base, place->offset + i * place->storage.width, place->storage);
     }
     return compute(l, v->producer, i, lane);
@@ -186,14 +186,9 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     LLVMSetLinkage(fn, linkage);
     mlc_lower_attribute(l, fn, "noinline");
     mlc_lower_attribute(l, fn, "nounwind");
-    l->function = fn;
-    l->scope = mlc_debug_function(l->debug, fn, params, 3, 1);
     for (unsigned k = 0; k < 3; k++)
         l->base[MLC_AREA_IN + k] = LLVMGetParam(fn, k);
-    LLVMPositionBuilderAtEnd(l->builder, LLVMAppendBasicBlockInContext(l->context, fn, ""));
-    mlc_debug_line(l->debug, l->builder, l->scope, 1);
-    l->memo = NULL;
-    l->pool_base = NULL;
+    mlc_lower_enter(l, fn, mlc_debug_function(l->debug, fn, params, 3, 1), 1);
     return fn;
 }
 

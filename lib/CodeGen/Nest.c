@@ -51,16 +51,12 @@ static split split_nest(const mlc_nest *nest, int64_t cost) {
     return s;
 }
 
+static mlc_area area_of(const mlc_lower *l, const mlc_value *v) {
+    return l->cg->layout.place[v->id].area;
+}
+
 static int64_t area_size(const mlc_lower *l, const mlc_value *v) {
-    const mlc_layout *layout = &l->cg->layout;
-    switch (layout->place[v->id].area) {
-    case MLC_AREA_IN:
-        return layout->in_size;
-    case MLC_AREA_OUT:
-        return layout->out_size;
-    default:
-        return layout->scratch_size;
-    }
+    return mlc_area_size(&l->cg->layout, area_of(l, v));
 }
 
 /* What is at the core of loops. `at` are two offsets or two pointers. */
@@ -156,7 +152,7 @@ void mlc_nest_emit(mlc_lower *l, const mlc_nest *nest, int line, int64_t cost,
     outside.fn = emit_function(l, &s, line, &inside, &outside.type);
     const mlc_value *values[2] = {nest->src, nest->dst};
     for (int k = 0; k < 2; k++)
-        outside.area[k] = l->base[l->cg->layout.place[values[k]->id].area];
+        outside.area[k] = mlc_lower_base(l, area_of(l, values[k]));
     mlc_debug_line(l->debug, l->builder, l->scope, line);
     LLVMValueRef zero = LLVMConstInt(l->i32, 0, false);
     emit_loops(l, &s.outer, 0, (LLVMValueRef[]){zero, zero}, &outside);

@@ -124,6 +124,6 @@ bool mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats 
         if (depth > stats->stack)
             stats->stack = depth;
     }
-    stats->scratch = (long)cg->layout.frame_size;
+    stats->scratch = (long)(cg->layout.frame_size * cg->layout.n_entries);
     return true;
 }

@@ -152,7 +152,7 @@ LLVMValueRef mlc_pattern_column(mlc_lower *l, mlc_pattern *p, int column) {
 
 static LLVMValueRef load(mlc_lower *l, const mlc_pattern *p, const mlc_value *v) {
     const mlc_place *place = &l->cg->layout.place[v->id];
-    LLVMValueRef base = l->base[place->area];
+    LLVMValueRef base = mlc_lower_base(l, place->area);
     if (elements(v) == 1 && p->elements > 1)
         return mlc_lower_load(l, base, place->offset, place->storage);
     int64_t width = place->storage.width;
@@ -192,7 +192,7 @@ void mlc_pattern_store(mlc_lower *l, mlc_pattern *p) {
     const mlc_place *place = &l->cg->layout.place[p->node->out[0]->id];
     int64_t width = place->storage.width;
     mlc_debug_line(l->debug, l->builder, l->scope, p->node->line);
-    mlc_lower_store(l, at_element(l, p, l->base[place->area], width), place->offset + p->plus * width,
-                    place->storage, x);
+    mlc_lower_store(l, at_element(l, p, mlc_lower_base(l, place->area), width),
+                    place->offset + p->plus * width, place->storage, x);
     l->pattern = outer;
 }

@@ -342,7 +342,7 @@ static void emit_fill(mlc_lower *l, const roll *r) {
     if (loops && mlc_nest_add(&nest, loops, 0, UNIT * 8))
         mlc_nest_emit(l, &nest, r->node->line, 2 * UNIT, emit_fill_part, r);
     for (int64_t k = loops * UNIT; k < words; k++)
-        store_fill(l, r, l->base[l->cg->layout.place[y->id].area], k);
+        store_fill(l, r, mlc_lower_base(l, l->cg->layout.place[y->id].area), k);
 }
 
 int64_t mlc_lower_rolled_cost(const mlc_lower *l, const mlc_node *node) {

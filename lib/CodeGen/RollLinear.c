@@ -119,7 +119,7 @@ static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r,
     mlc_pattern *p = d->pattern;
     LLVMValueRef sum[MLC_INT_WORDS], sums = l->base[MLC_AREA_SCRATCH];
     int64_t at = l->cg->layout.sums_offset;
-    cursor c = {l->base[d->x.area], advance(l, r->words, mlc_l_mul_const(l, block, 8 * r->stride))};
+    cursor c = {mlc_lower_base(l, d->x.area), advance(l, r->words, mlc_l_mul_const(l, block, 8 * r->stride))};
     c.x = advance(l, c.x, mlc_l_mul_const(l, row, d->inputs * d->x.storage.width));
     c.x = advance(l, c.x, mlc_l_const(l, d->x.offset));
     LLVMValueRef rows = mlc_l_mul_const(l, row, d->outputs), blocks = mlc_l_mul_const(l, block, r->outputs);
@@ -160,11 +160,11 @@ static LLVMTypeRef block_type(mlc_lower *l) {
 
 /* The areas, in the order of the parameters; an empty one is not read, and scratch stands in for it. */
 static void areas(const mlc_lower *l, mlc_area *area, int64_t *size) {
-    const mlc_layout *layout = &l->cg->layout;
-    const int64_t sizes[AREAS] = {layout->in_size, layout->out_size, layout->scratch_size};
     for (int k = 0; k < AREAS; k++) {
-        area[k] = sizes[k] ? (mlc_area)(MLC_AREA_IN + k) : MLC_AREA_SCRATCH;
-        size[k] = sizes[area[k] - MLC_AREA_IN];
+        area[k] = (mlc_area)(MLC_AREA_IN + k);
+        if (mlc_area_size(&l->cg->layout, area[k]) == 0)
+            area[k] = MLC_AREA_SCRATCH;
+        size[k] = mlc_area_size(&l->cg->layout, area[k]);
     }
 }
 
