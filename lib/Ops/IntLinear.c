@@ -65,10 +65,18 @@ static void *linear_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     int64_t N = outer(node), K = inner(node), m = index / N;
     mlc_int_block block = mlc_int_block_of(node, index - m * N, N, N, m * N, 1);
     int64_t c[MLC_INT_WORDS * MLC_INT_LANES];
-    for (int64_t k = 0; k < K; k++) {
-        for (int j = 0; j < block.n; j++)
-            c[j] = w[block.channel[j] * K + k];
-        mlc_int_block_add(l, &block, node->in[0], m * K + k, c);
+    const int64_t *starts;
+    int64_t n_chunks = mlc_int_chunks(node, &starts);
+    for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
+        for (int64_t k = mlc_int_chunk_begin(node, chunk); k < mlc_int_chunk_begin(node, chunk + 1); k++) {
+            for (int j = 0; j < block.n; j++)
+                c[j] = w[block.channel[j] * K + k];
+            mlc_int_block_add(l, &block, node->in[0], m * K + k, c);
+        }
+        for (int j = 0; j < block.n && n_chunks > 1; j++)
+            c[j] = mlc_int_chunk_start(node, m, block.channel[j], chunk);
+        if (n_chunks > 1)
+            mlc_int_block_end_chunk(l, &block, c);
     }
     for (int j = 0; j < block.n; j++)
         c[j] = bias[block.channel[j]];
@@ -108,21 +116,23 @@ static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
     return mlc_int_random_packing(g, mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7), rng);
 }
 
-MLC_OPS(IntLinear, {.domain = "mlc",
-                    .name = "Linear",
-                    .since = 1,
-                    .doc = "y[m,n] = bias[n] + sum of w[n,k] * x[m,k]; inputs x, w [N,K], bias [N]",
-                    .min_in = 3,
-                    .max_in = 3,
-                    .min_out = 1,
-                    .max_out = 1,
-                    .attrs = (const mlc_attr_spec[]){MLC_INT_PACKING_ATTRS, {"roll", MLC_ATTR_INT}, {0}},
-                    .check = linear_check,
-                    .interval = linear_interval,
-                    .eval_int = linear_eval,
-                    .lower = linear_lower,
-                    .block = true,
-                    .order = linear_order,
-                    .reads = linear_reads,
-                    .cost = mlc_int_cost_weights,
-                    .generate = linear_generate});
+MLC_OPS(IntLinear,
+        {.domain = "mlc",
+         .name = "Linear",
+         .since = 1,
+         .doc = "y[m,n] = bias[n] + sum of w[n,k] * x[m,k]; inputs x, w [N,K], bias [N]",
+         .min_in = 3,
+         .max_in = 3,
+         .min_out = 1,
+         .max_out = 1,
+         .attrs =
+             (const mlc_attr_spec[]){MLC_INT_PACKING_ATTRS, MLC_INT_CHUNKS_ATTR, {"roll", MLC_ATTR_INT}, {0}},
+         .check = linear_check,
+         .interval = linear_interval,
+         .eval_int = linear_eval,
+         .lower = linear_lower,
+         .block = true,
+         .order = linear_order,
+         .reads = linear_reads,
+         .cost = mlc_int_cost_weights,
+         .generate = linear_generate});

@@ -20,6 +20,11 @@ LLVMValueRef mlc_int_choose_const(mlc_lower *l, LLVMValueRef bit, int64_t a, int
 
 /* --- blocks of dot products --- */
 
+static bool is_cut(const mlc_node *node) {
+    const int64_t *starts;
+    return mlc_int_chunks(node, &starts) > 1;
+}
+
 static void start_block(mlc_int_block *b) {
     b->n = b->words = 0;
 }
@@ -28,12 +33,14 @@ static void start_block(mlc_int_block *b) {
 static void collect_channels(mlc_int_block *b, const mlc_node *node, int64_t channel, int64_t group,
                              int64_t channels) {
     int64_t n_words, at = 0;
+    /* The sums of chunks live as long as all of the block does. */
+    int most = is_cut(node) ? MLC_INT_WORDS / 2 : MLC_INT_WORDS;
     const int64_t *words = mlc_attr_ints(node, "words", &n_words);
     bool found = false;
     for (int64_t k = 0; at < channels; k++) {
         int64_t size = n_words ? words[k] : 1;
         if (b->words &&
-            (b->words == MLC_INT_WORDS || mlc_int_packing_order(node, at) / group != b->channel[0] / group)) {
+            (b->words == most || mlc_int_packing_order(node, at) / group != b->channel[0] / group)) {
             if (found)
                 return;
             start_block(b);
@@ -47,6 +54,21 @@ static void collect_channels(mlc_int_block *b, const mlc_node *node, int64_t cha
         b->first[b->words] = b->n;
         at += size;
     }
+}
+
+/* Lanes of one width; every other one is in one of two words in the end, with twice the room. */
+static void place_in_chunks(mlc_int_block *b, int word) {
+    int width = mlc_int_chunk_width(b->node);
+    for (int j = b->first[word]; j < b->first[word + 1]; j++) {
+        int at = j - b->first[word];
+        b->at[j] = at * width;
+        b->lane[j].at = (at & ~1) * width;
+        b->lane[j].top = j + 2 >= b->first[word + 1];
+    }
+}
+
+static bool has_chunks(const mlc_int_block *b, int word) {
+    return is_cut(b->node) && b->first[word + 1] - b->first[word] > 1;
 }
 
 mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t group, int64_t channels,
@@ -73,7 +95,10 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
             /* Up to the word's end: a shift extracts it. Alone, it has small weights instead. */
             if (lane->top && !single)
                 lane->at = 64 - size;
+            b.at[j] = lane->at;
         }
+        if (is_cut(node) && !single)
+            place_in_chunks(&b, k);
     }
     return b;
 }
@@ -96,7 +121,7 @@ static void add(mlc_lower *l, mlc_int_block *b, int word, LLVMValueRef x) {
 static int64_t pack(const mlc_int_block *b, int word, const int64_t *c) {
     uint64_t packed = 0;
     for (int j = b->first[word]; j < b->first[word + 1]; j++)
-        packed += (uint64_t)c[j] << b->lane[j].at;
+        packed += (uint64_t)c[j] << b->at[j];
     return (int64_t)packed;
 }
 
@@ -119,15 +144,41 @@ void mlc_int_block_add_term(mlc_lower *l, mlc_int_block *b, int j, LLVMValueRef 
     add(l, b, j, x);
 }
 
+/* sum += c */
+static void add_constant(mlc_lower *l, mlc_int_block *b, int word, int64_t c) {
+    if (c || !b->sum[word])
+        add(l, b, word, is_immediate(c) ? mlc_l_const(l, c) : mlc_l_pooled(l, c));
+}
+
+/* The even lanes of a word. */
+static LLVMValueRef every_other(mlc_lower *l, LLVMValueRef x, LLVMValueRef mask, LLVMValueRef sum) {
+    x = mlc_l_and(l, x, mask);
+    return sum ? mlc_l_add(l, sum, x) : x;
+}
+
+void mlc_int_block_end_chunk(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
+    int width = mlc_int_chunk_width(b->node);
+    uint64_t bits = 0;
+    for (int at = 0; at < 64; at += 2 * width)
+        bits |= (((uint64_t)1 << width) - 1) << at;
+    for (int word = 0; word < b->words; word++) {
+        if (!has_chunks(b, word))
+            continue;
+        add_constant(l, b, word, pack(b, word, c));
+        LLVMValueRef mask = mlc_l_pooled(l, (int64_t)bits), *wide = b->wide[word];
+        wide[0] = every_other(l, b->sum[word], mask, wide[0]);
+        wide[1] = every_other(l, mlc_l_lshr(l, b->sum[word], width), mask, wide[1]);
+        b->sum[word] = NULL;
+    }
+}
+
 void mlc_int_block_close(mlc_lower *l, mlc_int_block *b, const int64_t *c) {
     int64_t offset[MLC_INT_WORDS * MLC_INT_LANES];
     for (int j = 0; j < b->n; j++)
         offset[j] = (int64_t)((uint64_t)c[j] - (uint64_t)b->lane[j].low);
-    for (int word = 0; word < b->words; word++) {
-        int64_t packed = pack(b, word, offset);
-        if (packed || !b->sum[word])
-            add(l, b, word, is_immediate(packed) ? mlc_l_const(l, packed) : mlc_l_pooled(l, packed));
-    }
+    for (int word = 0; word < b->words; word++)
+        if (!has_chunks(b, word))
+            add_constant(l, b, word, pack(b, word, offset));
 }
 
 /* The highest bit of each lane of a word. */
@@ -159,7 +210,7 @@ void mlc_int_block_max(mlc_lower *l, mlc_int_block *b, const mlc_int_block *othe
 void mlc_int_block_finish(mlc_lower *l, mlc_int_block *b) {
     for (int word = 0; word < b->words; word++)
         for (int j = b->first[word]; j < b->first[word + 1]; j++) {
-            b->lane[j].word = b->sum[word];
+            b->lane[j].word = has_chunks(b, word) ? b->wide[word][(j - b->first[word]) & 1] : b->sum[word];
             if (b->lane[j].width)
                 mlc_l_also_lane(l, b->node, b->out[j], &b->lane[j]);
             else

@@ -37,8 +37,10 @@ typedef struct mlc_int_block {
     int first[MLC_INT_WORDS + 1];                   /* outputs of word k: [first[k], first[k + 1]) */
     int64_t channel[MLC_INT_WORDS * MLC_INT_LANES]; /* of each output */
     int64_t out[MLC_INT_WORDS * MLC_INT_LANES];     /* its flat index */
-    mlc_lane lane[MLC_INT_WORDS * MLC_INT_LANES];   /* where it is; width 0: it is the word */
+    int at[MLC_INT_WORDS * MLC_INT_LANES];          /* where products are added to it */
+    mlc_lane lane[MLC_INT_WORDS * MLC_INT_LANES];   /* where it is in the end; width 0: it is the word */
     LLVMValueRef sum[MLC_INT_WORDS];                /* NULL: nothing added yet */
+    LLVMValueRef wide[MLC_INT_WORDS][2];            /* sums of chunks, of even and of odd lanes */
 } mlc_int_block;
 
 /*
@@ -51,7 +53,9 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
 void mlc_int_block_add(mlc_lower *l, mlc_int_block *b, const mlc_value *in, int64_t i, const int64_t *c);
 /* Output j += x; blocks without packing. */
 void mlc_int_block_add_term(mlc_lower *l, mlc_int_block *b, int j, LLVMValueRef x);
-/* Adds c[j] to output j: the sums are then complete. */
+/* Adds c[j] to output j of words that are cut into chunks: a chunk is then complete. */
+void mlc_int_block_end_chunk(mlc_lower *l, mlc_int_block *b, const int64_t *c);
+/* Adds c[j] to output j of words that are not: the sums are then complete. */
 void mlc_int_block_close(mlc_lower *l, mlc_int_block *b, const int64_t *c);
 /* The larger of each output in two closed blocks of a node; its words of several lanes have
  * the attribute `lane`. */

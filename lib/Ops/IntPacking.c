@@ -69,7 +69,8 @@ bool mlc_int_packing_check(mlc_graph *g, mlc_node *node) {
                 return mlc_error_at(g->diag, node, "attribute 'align' holds %lld, expected 0 to %d",
                                     (long long)x[i], MAX_ALIGN);
     }
-    return mlc_int_attr(g, node, "lane", 0, 64) && check_order(g, node) && check_words(g, node);
+    return mlc_int_attr(g, node, "lane", 0, 64) && check_order(g, node) && check_words(g, node) &&
+           mlc_int_chunks_check(g, node);
 }
 
 int64_t mlc_int_packing_order(const mlc_node *node, int64_t at) {
@@ -101,9 +102,11 @@ void mlc_int_channel_widths(const mlc_node *node, int *width) {
 
 bool mlc_int_packing_fits(mlc_graph *g, mlc_node *node) {
     int64_t n, at = 0;
-    const int64_t *words = mlc_attr_ints(node, "words", &n);
+    const int64_t *words = mlc_attr_ints(node, "words", &n), *starts;
     if (!n)
         return true;
+    if (mlc_int_chunks(node, &starts) > 1)
+        return mlc_int_chunks_fit(g, node);
     mlc_arena_mark mark = mlc_arena_save(g->arena);
     int *width = MLC_NEW_ARRAY(g->arena, channels_of(node), int);
     mlc_int_channel_widths(node, width);

@@ -230,6 +230,24 @@ static int64_t *random_order(mlc_graph *g, mlc_rng *rng, int64_t n, int64_t grou
     return order;
 }
 
+/* Lanes for a part of the sum, in words of random sizes. False where that takes no chunks. */
+static bool random_chunks(mlc_graph *g, mlc_node *node, mlc_rng *rng, const int64_t *order) {
+    int64_t n = node->in[1]->shape.dim[0], lanes = 2 * mlc_rng_range(rng, 1, MLC_INT_LANES / 2), n_words = 0;
+    int64_t *starts = MLC_NEW_ARRAY(g->arena, node->in[1]->shape.dim[1], int64_t);
+    int64_t n_chunks = n < lanes ? 0 : mlc_int_cut(g->arena, node, (int)(64 / lanes), starts);
+    if (n_chunks < 2)
+        return false;
+    int64_t *words = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    for (int64_t at = 0; at < n; at += words[n_words++]) {
+        int64_t most = n - at < lanes ? n - at : lanes;
+        words[n_words] = at == 0 || !mlc_int_chance(rng, 3) ? most : mlc_rng_range(rng, 1, most);
+    }
+    mlc_attr_set_ints(g, node, "order", order, n);
+    mlc_attr_set_ints(g, node, "words", words, n_words);
+    mlc_attr_set_ints(g, node, "chunks", starts, n_chunks - 1);
+    return true;
+}
+
 mlc_node *mlc_int_random_packing(mlc_graph *g, mlc_node *node, mlc_rng *rng) {
     int64_t n = node->in[1]->shape.dim[0], group = n / mlc_attr_int(node, "group", 1), n_words = 0;
     if (mlc_int_chance(rng, 3))
@@ -241,6 +259,8 @@ mlc_node *mlc_int_random_packing(mlc_graph *g, mlc_node *node, mlc_rng *rng) {
             align[i] = mlc_rng_range(rng, 0, 12);
         mlc_attr_set_ints(g, node, "align", align, n);
     }
+    if (node->op == mlc_iop("Linear") && mlc_int_chance(rng, 2) && random_chunks(g, node, rng, order))
+        return node;
     int *width = MLC_NEW_ARRAY(g->arena, n, int), used = 0, lane = 0;
     mlc_int_channel_widths(node, width);
     if (mlc_attr_find(node, "pool") || mlc_int_chance(rng, 4)) {

@@ -8,18 +8,21 @@
  * It goes where it saves most multiplications. Such estimates take errors as
  * independent, which those of a convolution's weights are not, being the same
  * all over the image; and they say little where hardly any bits are left. There, how
- * large the integers become decides.
+ * large the integers become decides. Long sums may be cut into chunks: the lanes then
+ * need only hold the sum of one (Ops/IntPacking.h).
  */
+#include "../Ops/IntPacking.h"
 #include "Narrow.h"
 
 #include <math.h>
 
-enum { LEAST_BY_ERROR = 4, MOST_POOLED = 4, MOST_ROOM = 32 };
+enum { LEAST_BY_ERROR = 4, MOST_POOLED = 4, MOST_ROOM = 32, LEAST_CHUNK = 4, LEAST_CHUNK_BITS = 2 };
 /* Where a product is as bad as plain rounding without any lanes, they may add this part of that error. */
 #define LEAST_LEFT 0.1
 /* With 8 bits; what plain rounding to fewer makes of a model is less and less of a standard. */
 #define SHARE_OF_8 0.75
-#define SHARE_FALLS M_SQRT1_2
+#define SHARE_FALLS 0.6
+#define HARDLY_MORE 1.05
 
 /* Lanes that other products are to have, by bits; ternary weights count as 1. */
 static const int wanted_lanes[] = {
@@ -31,8 +34,8 @@ static int room_for(int lanes) {
     return 64 / lanes < MOST_ROOM ? 64 / lanes : MOST_ROOM;
 }
 
-static void set_lanes(mlc_lanes *p, int lanes) {
-    p->lanes = lanes;
+static void set(mlc_lanes *p, int lanes, int chunks) {
+    p->dot->chunks = chunks;
     /* All alike: loops over outputs know one width. A pool behind a convolution takes
      * the maximum of whole words, which needs a bit more for each lane; where lanes
      * are narrow already, that bit counts for more than the pool does. */
@@ -59,54 +62,71 @@ static int by_size(const mlc_lanes *p) {
         lanes--;
     while (lanes < MLC_MOST_LANES && bits <= room_for(lanes + 1))
         lanes++;
-    return lanes;
+    return spread(p, lanes);
 }
 
 static bool goes_by_error(const mlc_lanes *p) {
     return p->dot->room && p->dot->bits >= LEAST_BY_ERROR && p->d.groups == 1 && !p->d.image;
 }
 
-/* Errors with each number of lanes, beyond that with one, and as the result what may be added to that:
- * relative to the error of plain rounding. */
+static void add_option(mlc_quant *q, mlc_lanes *p, int lanes, int chunks) {
+    mlc_lane_option *o = &p->option[p->n_options++];
+    double flushes = chunks > 1 ? chunks * MLC_INT_FLUSH_COST : 0;
+    set(p, lanes, chunks);
+    o->lanes = lanes;
+    o->chunks = chunks;
+    o->error = mlc_q_share(q, p->dot, &p->d, p->dot->bits);
+    o->cost = (double)(p->rows * words_of(p, lanes)) * ((double)p->d.taps + flushes);
+}
+
+/* Fills in the options, the first of which is the most precise. Returns what error may be added to that for
+ * all products together: relative, as those of the options, to that of plain rounding. */
 static double estimate(mlc_quant *q, mlc_lanes *p) {
-    double plain = mlc_q_plain_error(q, p->dot, &p->d), first = 0;
-    for (int lanes = 1; lanes <= MLC_MOST_LANES; lanes++) {
-        set_lanes(p, lanes);
-        double error = mlc_q_share(q, p->dot, &p->d, p->dot->bits);
-        if (lanes == 1)
-            first = error;
-        p->error[lanes] = plain > 0 ? fmax(0, error - first) / plain : 0;
-    }
-    p->lanes = 1;
+    static const int chunks[] = {2, 3, 4, 6, 8, 12, MLC_MOST_CHUNKS};
+    for (int lanes = 1; lanes <= MLC_MOST_LANES; lanes++)
+        add_option(q, p, lanes, 1);
+    for (int lanes = 4; lanes <= MLC_MOST_LANES; lanes += 2)
+        for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++)
+            if (chunks[i] <= p->d.taps / LEAST_CHUNK && chunks[i] << LEAST_CHUNK_BITS <= 1 << p->dot->bits)
+                add_option(q, p, lanes, chunks[i]);
+    double plain = mlc_q_plain_error(q, p->dot, &p->d), first = p->option[0].error;
+    for (int i = 0; i < p->n_options; i++)
+        p->option[i].error = plain > 0 ? fmax(0, p->option[i].error - first) / plain : 0;
     double left = plain > 0 ? fmax(LEAST_LEFT, 1 - first / plain) : 0;
     return left * SHARE_OF_8 * pow(SHARE_FALLS, MLC_MOST_BITS - p->dot->bits);
 }
 
-/* The step to more lanes that saves most for the error that it adds, of all that `budget` allows. */
+/* The change that saves most for the error that it adds, of all that `budget` allows. */
 static bool next_step(mlc_lanes *all, int n, double *budget) {
     mlc_lanes *best = NULL;
     double most = 0, spent = 0;
     int to = 0;
     for (int i = 0; i < n; i++) {
         mlc_lanes *p = &all[i];
-        if (!goes_by_error(p))
-            continue;
-        for (int lanes = p->lanes + 1; lanes <= MLC_MOST_LANES; lanes++) {
-            double error = fmax(0, p->error[lanes] - p->error[p->lanes]);
-            double saved = p->multiplications * (double)(words_of(p, p->lanes) - words_of(p, lanes));
-            if (saved > 0 && error <= *budget && (!best || saved * spent > most * error)) {
-                best = p;
-                most = saved;
-                spent = error;
-                to = lanes;
-            }
+        const mlc_lane_option *now = &p->option[p->chosen];
+        for (int k = 0; k < p->n_options; k++) {
+            double error = fmax(0, p->option[k].error - now->error), saved = now->cost - p->option[k].cost;
+            if (saved <= 0 || error > *budget || (best && saved * spent <= most * error))
+                continue;
+            best = p;
+            most = saved;
+            spent = error;
+            to = k;
         }
     }
     if (!best)
         return false;
     *budget -= spent;
-    best->lanes = to;
+    best->chosen = to;
     return true;
+}
+
+/* The most precise of the options that hardly cost more. */
+static void refine(mlc_lanes *p) {
+    double most = p->option[p->chosen].cost * HARDLY_MORE;
+    for (int k = 0; k < p->n_options; k++)
+        if (p->option[k].cost <= most && p->option[k].error < p->option[p->chosen].error)
+            p->chosen = k;
 }
 
 void mlc_q_choose_lanes(mlc_quant *q, mlc_lanes *all, int n) {
@@ -120,8 +140,12 @@ void mlc_q_choose_lanes(mlc_quant *q, mlc_lanes *all, int n) {
         mlc_lanes *p = &all[i];
         if (!p->dot->room)
             continue;
-        if (!goes_by_error(p))
-            p->lanes = by_size(p);
-        set_lanes(p, spread(p, p->lanes));
+        if (!goes_by_error(p)) {
+            set(p, by_size(p), 1);
+            continue;
+        }
+        refine(p);
+        const mlc_lane_option *o = &p->option[p->chosen];
+        set(p, o->chunks > 1 ? o->lanes : spread(p, o->lanes), o->chunks);
     }
 }

@@ -26,7 +26,8 @@ static int by_width(const void *a, const void *b) {
 typedef struct packing {
     int64_t *order, *words;
     int64_t n, n_words;
-    int common; /* width of all lanes, the highest bit unused; 0: each has its own */
+    int common;                /* width of all lanes, the highest bit unused; 0: each has its own */
+    int64_t *starts, n_starts; /* of chunks but the first */
 } packing;
 
 /* One width for all lanes, with a bit to spare. */
@@ -71,6 +72,33 @@ static packing fill(mlc_graph *g, const int *width, int64_t n, int64_t group, bo
     return p;
 }
 
+/* More lanes, each for a part of the sum, where that takes less time. */
+static packing cut(mlc_graph *g, const mlc_node *node, packing whole) {
+    int64_t n = node->in[1]->shape.dim[0], inputs = node->in[1]->shape.dim[1];
+    double least = (double)(whole.n_words * inputs);
+    packing best = whole;
+    for (int lanes = 4; lanes <= MLC_INT_LANES; lanes += 2) {
+        packing p = {.order = MLC_NEW_ARRAY(g->arena, n, int64_t),
+                     .words = MLC_NEW_ARRAY(g->arena, n, int64_t),
+                     .starts = MLC_NEW_ARRAY(g->arena, inputs, int64_t)};
+        for (int64_t at = 0; at < n; at++) {
+            p.order[p.n++] = at;
+            p.n_words += at % lanes == 0;
+            p.words[p.n_words - 1]++;
+        }
+        if (n < lanes || p.n_words >= whole.n_words)
+            continue;
+        int64_t n_chunks = mlc_int_cut(g->arena, node, 64 / lanes, p.starts);
+        double cost = (double)p.n_words * ((double)inputs + MLC_INT_FLUSH_COST * (double)n_chunks);
+        if (n_chunks < 2 || cost >= least)
+            continue;
+        least = cost;
+        p.n_starts = n_chunks - 1;
+        best = p;
+    }
+    return best;
+}
+
 /* In the order of the channels where that is as good: low precision is planned for
  * outputs that are neighbours. */
 static packing pack(mlc_graph *g, const mlc_node *node) {
@@ -82,7 +110,7 @@ static packing pack(mlc_graph *g, const mlc_node *node) {
     if (sorted.n_words < p.n_words)
         p = sorted;
     p.common = common;
-    return p;
+    return node->op == mlc_iop("Linear") && !mlc_attr_find(node, "lane") ? cut(g, node, p) : p;
 }
 
 /* Instructions that add x * c to a sum: one, or a copy, a shift or multiplication, and one. */
@@ -120,6 +148,8 @@ mlc_graph *mlc_pass_pack(mlc_graph *g, mlc_pass_context *context) {
             continue;
         mlc_attr_set_ints(g, node, "order", p.order, p.n);
         mlc_attr_set_ints(g, node, "words", p.words, p.n_words);
+        if (p.n_starts || mlc_attr_find(node, "chunks"))
+            mlc_attr_set_ints(g, node, "chunks", p.starts, p.n_starts);
         if (p.common || mlc_attr_find(node, "lane"))
             mlc_attr_set_int(g, node, "lane", p.common);
     }

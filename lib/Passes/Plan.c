@@ -39,10 +39,11 @@ static double ternary_step(const double *w, int64_t n, int64_t *count) {
 }
 
 /* A lane begins at a multiple of the step of the result (`align`), so up to such a
- * step is lost: the result has at least as many steps as the inputs have levels. */
+ * step is lost: the result has at least as many steps as the inputs have levels. With
+ * chunks, the first one has room for all of that step. */
 double mlc_q_span(const mlc_dot *dot, int64_t channel) {
     int bits = dot->bits == MLC_TERNARY ? TERNARY_INPUT_BITS : dot->bits;
-    return ldexp(1, dot->room[channel]) * (1 - ldexp(1, -bits)) - 1;
+    return ldexp(1, dot->room[channel]) * (1 - dot->chunks * ldexp(1, -bits)) - 1;
 }
 
 double mlc_q_channel_step(const mlc_dot *dot, int64_t channel, const double *w, const double *span,
@@ -50,10 +51,13 @@ double mlc_q_channel_step(const mlc_dot *dot, int64_t channel, const double *w, 
     int64_t count;
     if (dot->bits == MLC_TERNARY)
         return ternary_step(w, n, &count);
-    double sum = 0;
-    for (int64_t k = 0; k < n; k++)
-        sum += fabs(w[k]) * span[k];
-    return sum / mlc_q_span(dot, channel);
+    double sum[MLC_MOST_CHUNKS] = {0}, most = 0;
+    for (int64_t k = 0; k < n; k++) {
+        double *part = &sum[mlc_dot_chunk(dot, n, k)];
+        *part += fabs(w[k]) * span[k];
+        most = fmax(most, *part);
+    }
+    return most / mlc_q_span(dot, channel);
 }
 
 /* Classes share one grid where the input comes from another narrow product. */
@@ -114,6 +118,7 @@ static void prepare(mlc_quant *q, mlc_dot *dot, mlc_lanes *lanes) {
     dot->levels = ((int64_t)1 << bits) - 1;
     dot->class = NULL;
     dot->room = NULL;
+    dot->chunks = 1;
     if (dot->bits > MLC_MOST_BITS || !q->seen || !mlc_q_dot_weights(dot->node, &lanes->d))
         return;
     mlc_dot_weights *d = &lanes->d;
@@ -125,7 +130,7 @@ static void prepare(mlc_quant *q, mlc_dot *dot, mlc_lanes *lanes) {
     mlc_q_share(q, &usual, d, bits);
     dot->weight = weights_of_channels(q, dot, d, usual.class);
     lanes->sum = sum_of_weights(q, dot, d, usual.class);
-    lanes->multiplications = (double)(mlc_q_elements(dot->node->out[0]) / d->channels * d->taps);
+    lanes->rows = mlc_q_elements(dot->node->out[0]) / d->channels;
 }
 
 static void finish(mlc_quant *q, mlc_lanes *lanes) {

@@ -48,6 +48,7 @@ typedef struct mlc_dot {
     int64_t levels; /* of the grid of its input, less one */
     /* Chosen for 8 bits and less (Plan.c). */
     int *room;        /* of each channel: bits that its accumulator's interval may have; NULL: no limit */
+    int chunks;       /* into which the taps are cut: each part of the sum has that room */
     double *weight;   /* of each channel: how much a square error of its result matters */
     mlc_class *class; /* the grid of each class of the input; NULL: not known */
     bool shared;      /* they are all the same, since the input comes from another such product */
@@ -95,19 +96,31 @@ static inline int64_t mlc_dot_class(const mlc_dot_weights *d, int64_t c, int64_t
     return c / (d->channels / d->groups) * (d->classes / d->groups) + k / d->kernel;
 }
 
-enum { MLC_MOST_LANES = 8 };
+enum { MLC_MOST_LANES = 8, MLC_MOST_CHUNKS = 16 };
+
+/* What a narrow product may be like. */
+typedef struct mlc_lane_option {
+    int lanes, chunks;
+    double error; /* beyond the least one, relative to that of plain rounding */
+    double cost;  /* in multiplications */
+} mlc_lane_option;
 
 /* A narrow product and how many of its outputs share a word (Lanes.c). */
 typedef struct mlc_lanes {
     mlc_dot *dot;
     mlc_dot_weights d;
-    double sum;             /* of the weights' magnitudes as integers of dot->bits bits */
-    double multiplications; /* with one word */
-    int lanes;
-    double error[MLC_MOST_LANES + 1];
+    double sum;   /* of the weights' magnitudes as integers of dot->bits bits */
+    int64_t rows; /* outputs of each channel */
+    mlc_lane_option option[64];
+    int n_options, chosen;
 } mlc_lanes;
 
-/* Chooses `lanes` of those that have room, and sets that. */
+/* The chunk of tap k. */
+static inline int64_t mlc_dot_chunk(const mlc_dot *dot, int64_t taps, int64_t k) {
+    return k * dot->chunks / taps;
+}
+
+/* Sets room and chunks of those products that have room. */
 void mlc_q_choose_lanes(mlc_quant *q, mlc_lanes *all, int n);
 
 /* Rooms and input bits of the narrow products of q->dots. With them, outputs that lie

@@ -217,8 +217,10 @@ static bool fuse_dot(mlc_graph *g, const chain *c, const mlc_lookup *table) {
         return false;
     c->dot->in[2] = moved;
     mlc_attr_set_ints(g, c->dot, "align", f.shift, c->dot->in[1]->shape.dim[0]);
-    if (mlc_attr_find(c->dot, "words")) /* aligned lanes may no longer fit */
-        mlc_attr_set_ints(g, c->dot, "words", NULL, 0);
+    static const char *const choices[] = {"words", "chunks"}; /* aligned lanes may no longer fit */
+    for (int k = 0; k < 2; k++)
+        if (mlc_attr_find(c->dot, choices[k]))
+            mlc_attr_set_ints(g, c->dot, choices[k], NULL, 0);
     if (!mlc_interval_provable(g, c->dot)) { /* the addend or the alignment leaves a sum no room */
         c->dot->in[2] = old;
         mlc_attr_set_ints(g, c->dot, "align", NULL, 0);

@@ -24,7 +24,8 @@ enum { MOST_SWEEPS = 30, TERNARY_FITS = 4 };
 typedef struct problem {
     int64_t n, limit;
     const double *w, *span;
-    double room;
+    const mlc_dot *dot;
+    double room[MLC_MOST_CHUNKS]; /* that is left to each chunk */
     double step;
     double *square; /* [n,n]: the quadratic form; NULL: nothing but its diagonal */
     double *own;    /* [n]: the diagonal */
@@ -38,9 +39,13 @@ static double change(const problem *p, int64_t k, double d) {
     return p->step * d * (p->step * d * p->own[k] + 2 * p->slope[k]);
 }
 
+static double *room_of(problem *p, int64_t k) {
+    return &p->room[mlc_dot_chunk(p->dot, p->n, k)];
+}
+
 static void move(problem *p, int64_t k, int64_t d) {
     p->q[k] += d;
-    p->room -= p->span[k] * (double)(llabs(p->q[k]) - llabs(p->q[k] - d));
+    *room_of(p, k) -= p->span[k] * (double)(llabs(p->q[k]) - llabs(p->q[k] - d));
     if (!p->square)
         p->slope[k] += p->step * (double)d * p->own[k];
     for (int64_t j = 0; p->square && j < p->n; j++)
@@ -48,7 +53,8 @@ static void move(problem *p, int64_t k, int64_t d) {
 }
 
 static void start(problem *p, const double *w, double room) {
-    p->room = room;
+    for (int c = 0; c < MLC_MOST_CHUNKS; c++)
+        p->room[c] = room;
     for (int64_t k = 0; k < p->n; k++) {
         p->q[k] = 0;
         p->slope[k] = -p->target[k];
@@ -61,13 +67,13 @@ static void start(problem *p, const double *w, double room) {
     }
 }
 
-/* Towards 0 where that costs least, until the sum has room. */
-static void make_room(problem *p) {
-    while (p->room < 0) {
+/* Towards 0 where that costs least, until the sum of a chunk has room. */
+static void make_room(problem *p, int chunk) {
+    while (p->room[chunk] < 0) {
         int64_t best = -1;
         double least = INFINITY;
         for (int64_t k = 0; k < p->n; k++) {
-            if (p->q[k] == 0 || p->span[k] == 0)
+            if (p->q[k] == 0 || p->span[k] == 0 || mlc_dot_chunk(p->dot, p->n, k) != chunk)
                 continue;
             double cost = change(p, k, p->q[k] > 0 ? -1 : 1) / p->span[k];
             if (best < 0 || cost < least) {
@@ -93,7 +99,7 @@ static bool sweep(problem *p) {
         if (!(p->own[k] > 0))
             continue;
         double q = (double)p->q[k], d = within(p, k, q + rint(-p->slope[k] / (p->step * p->own[k]))) - q;
-        if (d == 0 || p->span[k] * (fabs(q + d) - fabs(q)) > p->room || !(change(p, k, d) < 0))
+        if (d == 0 || p->span[k] * (fabs(q + d) - fabs(q)) > *room_of(p, k) || !(change(p, k, d) < 0))
             continue;
         move(p, k, (int64_t)d);
         moved = true;
@@ -135,6 +141,7 @@ void mlc_q_round_weights(mlc_arena *arena, const mlc_dot *dot, int64_t c, const 
                          int64_t n, const mlc_moments *m, bool free, double *step, int64_t *q) {
     mlc_arena_mark mark = mlc_arena_save(arena);
     problem p = {.n = n,
+                 .dot = dot,
                  .limit = dot->bits == MLC_TERNARY ? 1 : (int64_t)1 << 31,
                  .w = w,
                  .span = span,
@@ -147,7 +154,8 @@ void mlc_q_round_weights(mlc_arena *arena, const mlc_dot *dot, int64_t c, const 
     double room = dot->room ? mlc_q_span(dot, c) : INFINITY;
     make_form(&p, w, m);
     start(&p, w, room);
-    make_room(&p);
+    for (int chunk = 0; chunk < dot->chunks; chunk++)
+        make_room(&p, chunk);
     int fits = free && dot->bits == MLC_TERNARY ? TERNARY_FITS : 1;
     for (int fit = 0; fit < fits && m; fit++) {
         for (int s = 0; s < MOST_SWEEPS && sweep(&p); s++)

@@ -30,7 +30,7 @@ typedef struct share {
     double *w, *square;
     double *reach;      /* of each channel */
     const double *norm; /* of each channel: mlc_dot.weight */
-    double *levels;     /* of each channel: 2^room */
+    double *levels;     /* of each channel: 2^room, for each chunk */
     int *clip;          /* of each class: which of the ends */
     double least;       /* error that share_levels came to */
 } share;
@@ -200,7 +200,7 @@ static share see(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_weights *
                .levels = MLC_NEW_ARRAY(a, d->channels + 1, double),
                .clip = MLC_NEW_ARRAY(a, d->classes + 1, int)};
     for (int64_t c = 0; c < d->channels; c++)
-        s.levels[c] = ldexp(1, dot->room[c]);
+        s.levels[c] = ldexp(dot->chunks, dot->room[c]);
     see_classes(q, dot, d, common, &s);
     see_weights(d, &s);
     return s;
