@@ -29,6 +29,13 @@ typedef enum mlc_unroll {
     MLC_UNROLL_NONE, /* loops wherever they are possible */
 } mlc_unroll;
 
+/* Where unrolled code has constants that fit no immediate of 32 bits: packed weights above all. */
+typedef enum mlc_constants {
+    MLC_CONSTANTS_AUTO,      /* in memory: faster in all that was measured */
+    MLC_CONSTANTS_MEMORY,    /* loaded from read-only data */
+    MLC_CONSTANTS_IMMEDIATE, /* immediates of 64 bits */
+} mlc_constants;
+
 typedef struct mlc_options {
     const char *input;        /* .onnx, or the text form of a graph (any stage) */
     const char *target;       /* "bpf-xdp", "bpf-raw", "host" */
@@ -49,6 +56,7 @@ typedef struct mlc_options {
     const char *const *print_after; /* pass names, "all" among them; ended by NULL; may be NULL */
     bool check_only;
     mlc_unroll unroll;
+    mlc_constants constants;
     bool clock_from_map; /* packet targets: time comes from the global mlc_now, for replayed captures */
 } mlc_options;
 
@@ -58,6 +66,9 @@ typedef struct mlc_stats {
     long stack;        /* bytes, the deepest call chain */
     long scratch;      /* bytes of the per-CPU frame */
     long rodata;       /* bytes of tables */
+    /* With mlc_options.report, of the model's part; 0: not counted. */
+    long executed; /* instructions of one inference */
+    double ns;     /* estimated, of one inference (mlc/cost.h) */
 } mlc_stats;
 
 typedef struct mlc_result {

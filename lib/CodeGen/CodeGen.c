@@ -199,9 +199,8 @@ static bool finish(mlc_codegen *cg, mlc_result *result) {
     } else if (!mlc_llvm_emit(cg, cg->module, cg->machine, cg->options->emit == MLC_EMIT_ASM, &data, &size)) {
         return false;
     }
-    if (cg->options->emit == MLC_EMIT_OBJ && cg->target->entry &&
-        !mlc_object_stats(cg, data, size, &result->stats))
-        return false;
+    if (cg->options->emit == MLC_EMIT_OBJ && cg->target->entry)
+        mlc_object_stats(cg, data, size, &result->stats);
     result->data = malloc(size ? size : 1);
     if (!result->data)
         return mlc_error(cg->diag, "out of memory");

@@ -2,6 +2,7 @@
 #define MLC_CODEGEN_H
 
 #include "mlc/actions.h"
+#include "mlc/cost.h"
 #include "mlc/lower.h"
 #include "mlc/mlc.h"
 #include "mlc/target.h"
@@ -73,6 +74,8 @@ typedef struct mlc_codegen {
     const char *on_error;               /* "pass" or "drop" */
     mlc_layout layout;
     const char *listing; /* text of the graph: the debug source */
+    mlc_work *work;      /* by line of the listing, 0 .. n_lines - 1; NULL: not counted */
+    int n_lines;
 
     LLVMContextRef context;
     LLVMModuleRef module; /* glue and entry, then everything */
@@ -87,6 +90,9 @@ typedef struct mlc_debug {
     LLVMDIBuilderRef builder;
     LLVMMetadataRef file, unit, u8, u32, u64, i32;
 } mlc_debug;
+
+/* The debug source; named in BTF, no such file exists. */
+#define MLC_LISTING_NAME "model.graph"
 
 void mlc_debug_open(mlc_debug *d, LLVMModuleRef module, const char *listing);
 void mlc_debug_close(mlc_debug *d);
@@ -138,8 +144,9 @@ bool mlc_llvm_emit(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machin
                    const char **data, size_t *size);
 bool mlc_llvm_passes(mlc_codegen *cg, LLVMModuleRef m, LLVMTargetMachineRef machine, const char *pipeline);
 
-/* Counts instructions, read-only data and stack of a BPF object. */
-bool mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats *stats);
+/* Counts instructions, read-only data and stack of a BPF object; with the option
+ * `report` also what is executed, into cg->work. */
+void mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats *stats);
 
 /* The whole of it. `result` is malloc'ed. */
 bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result);

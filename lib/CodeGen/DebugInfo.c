@@ -10,9 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Named in BTF; no such file exists. */
-#define LISTING_NAME "model.graph"
-
 static const char *quoted_metadata(mlc_arena *arena, const char *text) {
     size_t n = strlen(text);
     char *out = MLC_NEW_ARRAY(arena, 3 * n + 1, char), *p = out;
@@ -35,11 +32,11 @@ static const char *quoted_metadata(mlc_arena *arena, const char *text) {
  * context makes the node.
  */
 static LLVMMetadataRef embedded_file(mlc_arena *arena, LLVMContextRef context, const char *listing) {
-    const char *ir =
-        mlc_arena_printf(arena,
-                         "!mlc.file = !{!0}\n"
-                         "!0 = !DIFile(filename: \"" LISTING_NAME "\", directory: \"\", source: \"%s\")\n",
-                         quoted_metadata(arena, listing));
+    const char *ir = mlc_arena_printf(arena,
+                                      "!mlc.file = !{!0}\n"
+                                      "!0 = !DIFile(filename: \"" MLC_LISTING_NAME
+                                      "\", directory: \"\", source: \"%s\")\n",
+                                      quoted_metadata(arena, listing));
     LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(ir, strlen(ir), "file");
     LLVMModuleRef m = NULL;
     char *message = NULL;
@@ -63,7 +60,7 @@ void mlc_debug_open(mlc_debug *d, LLVMModuleRef module, const char *listing) {
         d->file = embedded_file(scratch, d->context, listing);
     mlc_arena_destroy(scratch);
     if (!d->file)
-        d->file = LLVMDIBuilderCreateFile(d->builder, LISTING_NAME, strlen(LISTING_NAME), "", 0);
+        d->file = LLVMDIBuilderCreateFile(d->builder, MLC_LISTING_NAME, strlen(MLC_LISTING_NAME), "", 0);
     d->unit =
         LLVMDIBuilderCreateCompileUnit(d->builder, LLVMDWARFSourceLanguageC11, d->file, "mlc", 3, true, "", 0,
                                        0, "", 0, LLVMDWARFEmissionFull, 0, false, false, "", 0, "", 0);

@@ -245,6 +245,7 @@ static bool emit_pattern(mlc_lower *l, const mlc_node *node, const mlc_node *roo
     mlc_pattern *pattern = l->memo ? NULL : mlc_roll_pattern(l, node, root);
     if (!pattern)
         return false;
+    mlc_debug_line(l->debug, l->builder, l->scope, root->line);
     if (root->op->block)
         mlc_lower_rolled_linear(l, pattern, root);
     else

@@ -1,129 +1,123 @@
-/* Figures read off the finished object: instructions, stack of the deepest call chain, read-only data. */
-#include "CodeGen.h"
+/*
+ * Figures read off the finished object: instructions, stack of the deepest call
+ * chain, read-only data, and what the code of each line of the listing does.
+ */
+#include "Lowering.h"
+#include "Object.h"
 
-#include <elf.h>
-#include <linux/bpf.h>
 #include <string.h>
 
-enum { MAX_FUNCTIONS = 512, STACK_ALIGN = 32 /* as the verifier rounds each frame */ };
+enum { STACK_ALIGN = 32 /* as the verifier rounds each frame */, MAX_CALLS = 8 };
 
-typedef struct function {
-    int section;
-    uint64_t offset, size; /* bytes */
-    int stack, chain;      /* bytes; chain includes callees, -1: not computed yet */
-} function;
-
-typedef struct object {
-    const char *data;
-    const Elf64_Ehdr *header;
-    const Elf64_Shdr *section;
-    const Elf64_Sym *symbols;
-    size_t n_symbols;
-    function fn[MAX_FUNCTIONS];
-    int n;
-} object;
-
-static const struct bpf_insn *code(const object *o, const function *f) {
-    return (const void *)(o->data + o->section[f->section].sh_offset + f->offset);
+/* r = r10; r += -N */
+static bool takes_address(const struct bpf_insn *move, const struct bpf_insn *add) {
+    return add->code == (BPF_ALU64 | BPF_ADD | BPF_K) && add->imm < 0 &&
+           move->code == (BPF_ALU64 | BPF_MOV | BPF_X) && move->src_reg == BPF_REG_10 &&
+           move->dst_reg == add->dst_reg;
 }
 
-/* The deepest byte below r10 that is addressed, directly or by r = r10; r += -N. */
-static int frame_size(const object *o, const function *f) {
-    const struct bpf_insn *insn = code(o, f);
+/* The deepest byte below r10 that is addressed. */
+static int frame_size(const mlc_object *o, const mlc_function *f) {
     int deepest = 0;
-    for (size_t i = 0; i < f->size / sizeof *insn; i++) {
-        int class = BPF_CLASS(insn[i].code), at = 0;
-        if (class == BPF_LDX && insn[i].src_reg == BPF_REG_10)
-            at = -insn[i].off;
-        if ((class == BPF_STX || class == BPF_ST) && insn[i].dst_reg == BPF_REG_10)
-            at = -insn[i].off;
-        if (i && insn[i].code == (BPF_ALU64 | BPF_ADD | BPF_K) && insn[i].imm < 0 &&
-            insn[i - 1].code == (BPF_ALU64 | BPF_MOV | BPF_X) && insn[i - 1].src_reg == BPF_REG_10 &&
-            insn[i - 1].dst_reg == insn[i].dst_reg)
-            at = -insn[i].imm;
+    for (int64_t i = f->first; i < f->first + f->n; i++) {
+        const struct bpf_insn *insn = &o->insn[i].raw;
+        int class = BPF_CLASS(insn->code), at = 0;
+        if (class == BPF_LDX && insn->src_reg == BPF_REG_10)
+            at = -insn->off;
+        if ((class == BPF_STX || class == BPF_ST) && insn->dst_reg == BPF_REG_10)
+            at = -insn->off;
+        if (i > f->first && takes_address(&o->insn[i - 1].raw, insn))
+            at = -insn->imm;
         if (at > deepest)
             deepest = at;
-        if (insn[i].code == (BPF_LD | BPF_IMM | BPF_DW))
+        if (mlc_insn_is_wide(&o->insn[i]))
             i++;
     }
     return (deepest + STACK_ALIGN - 1) / STACK_ALIGN * STACK_ALIGN;
 }
 
-static function *function_at(object *o, int section, uint64_t offset) {
-    for (int i = 0; i < o->n; i++)
-        if (o->fn[i].section == section && o->fn[i].offset == offset)
-            return &o->fn[i];
+static mlc_function *function_at(const mlc_object *o, int64_t first) {
+    for (int i = 0; i < o->n_functions; i++)
+        if (o->function[i].first == first)
+            return &o->function[i];
     return NULL;
 }
 
-/* The callee of instruction `at` (byte offset in the section): from its relocation, else relative. */
-static function *callee(object *o, int section, uint64_t at, const struct bpf_insn *insn) {
-    for (int s = 0; s < o->header->e_shnum; s++) {
-        const Elf64_Shdr *sh = &o->section[s];
-        if (sh->sh_type != SHT_REL || (int)sh->sh_info != section)
-            continue;
-        const Elf64_Rel *r = (const void *)(o->data + sh->sh_offset);
-        for (size_t i = 0; i < sh->sh_size / sizeof *r; i++) {
-            if (r[i].r_offset != at)
-                continue;
-            const Elf64_Sym *sym = &o->symbols[ELF64_R_SYM(r[i].r_info)];
-            uint64_t offset = sym->st_value;
-            if (ELF64_ST_TYPE(sym->st_info) == STT_SECTION)
-                offset += ((uint64_t)(int64_t)insn->imm + 1) * 8;
-            return function_at(o, sym->st_shndx, offset);
-        }
-    }
-    return function_at(o, section, at + ((uint64_t)(int64_t)insn->imm + 1) * 8);
-}
-
-static int chain(object *o, function *f, int depth) {
-    if (f->chain >= 0 || depth > 8)
+static int chain(const mlc_object *o, mlc_function *f, int depth) {
+    if (f->chain >= 0 || depth > MAX_CALLS)
         return f->chain > 0 ? f->chain : 0;
-    const struct bpf_insn *insn = code(o, f);
     int deepest = 0;
-    for (size_t i = 0; i < f->size / sizeof *insn; i++) {
-        if (insn[i].code == (BPF_JMP | BPF_CALL) && insn[i].src_reg == BPF_PSEUDO_CALL) {
-            function *to = callee(o, f->section, f->offset + i * sizeof *insn, &insn[i]);
+    for (int64_t i = f->first; i < f->first + f->n; i++) {
+        if (mlc_insn_is_call(&o->insn[i])) {
+            mlc_function *to = function_at(o, o->insn[i].to);
             int below = to ? chain(o, to, depth + 1) : 0;
             if (below > deepest)
                 deepest = below;
         }
-        if (insn[i].code == (BPF_LD | BPF_IMM | BPF_DW))
+        if (mlc_insn_is_wide(&o->insn[i]))
             i++;
     }
     return f->chain = frame_size(o, f) + deepest;
 }
 
-bool mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats *stats) {
-    (void)size;
-    object *o = MLC_NEW(cg->arena, object);
-    o->data = data;
-    o->header = (const void *)data;
-    o->section = (const void *)(data + o->header->e_shoff);
-    const char *names = data + o->section[o->header->e_shstrndx].sh_offset;
-    for (int i = 0; i < o->header->e_shnum; i++) {
-        const Elf64_Shdr *s = &o->section[i];
-        if (s->sh_type == SHT_SYMTAB) {
-            o->symbols = (const void *)(data + s->sh_offset);
-            o->n_symbols = s->sh_size / sizeof *o->symbols;
+static void count(const mlc_insn *insn, const mlc_run_count *run, mlc_work *work) {
+    int class = BPF_CLASS(insn->raw.code), op = BPF_OP(insn->raw.code);
+    bool arithmetic = class == BPF_ALU || class == BPF_ALU64, jump = class == BPF_JMP || class == BPF_JMP32;
+    work->code += mlc_insn_is_wide(insn) ? 2 : 1;
+    work->executed += run->times;
+    work->looped += run->times > 1 ? run->times : 0;
+    work->multiplications += arithmetic && op == BPF_MUL ? run->times : 0;
+    work->loads += class == BPF_LDX ? run->times : 0;
+    work->constants += run->constant ? run->times : 0;
+    work->stores += class == BPF_ST || class == BPF_STX ? run->times : 0;
+    work->calls += mlc_insn_is_call(insn) ? run->times : 0;
+    work->jumps += jump && op != BPF_CALL && op != BPF_EXIT ? run->times : 0;
+}
+
+static int count_lines(const char *text) {
+    int n = 2; /* line 0, and the last */
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void count_work(mlc_codegen *cg, const mlc_object *o, mlc_stats *stats) {
+    const mlc_layout *layout = &cg->layout;
+    int64_t size = layout->in_size + layout->out_size + layout->scratch_size + layout->frame_size;
+    mlc_run_count *runs = MLC_NEW_ARRAY(cg->arena, o->n + 1, mlc_run_count);
+    bool walked = mlc_object_walk(cg->arena, o, size, runs);
+    int n = count_lines(cg->listing);
+    mlc_work *work = MLC_NEW_ARRAY(cg->arena, n, mlc_work), all = {0};
+    for (int f = 0; f < o->n_functions; f++) {
+        const mlc_function *fn = &o->function[f];
+        bool aside = strncmp(fn->name, MLC_ROLL_PREFIX, strlen(MLC_ROLL_PREFIX)) == 0;
+        for (int64_t i = fn->first; i < fn->first + fn->n; i++) {
+            mlc_work *at = &work[o->insn[i].line < n ? o->insn[i].line : 0];
+            if (!walked)
+                runs[i] = (mlc_run_count){0};
+            count(&o->insn[i], &runs[i], at);
+            count(&o->insn[i], &runs[i], &all);
+            at->aside += aside ? runs[i].times : 0;
+            if (mlc_insn_is_wide(&o->insn[i]))
+                i++;
         }
-        if (s->sh_flags & SHF_EXECINSTR)
-            stats->instructions += (long)(s->sh_size / sizeof(struct bpf_insn));
-        if (strncmp(names + s->sh_name, ".rodata", 7) == 0)
-            stats->rodata += (long)s->sh_size;
     }
-    for (size_t i = 0; i < o->n_symbols && o->n < MAX_FUNCTIONS; i++) {
-        const Elf64_Sym *sym = &o->symbols[i];
-        if (ELF64_ST_TYPE(sym->st_info) != STT_FUNC || sym->st_shndx >= o->header->e_shnum)
-            continue;
-        o->fn[o->n++] =
-            (function){.section = sym->st_shndx, .offset = sym->st_value, .size = sym->st_size, .chain = -1};
-    }
-    for (int i = 0; i < o->n; i++) {
-        int depth = chain(o, &o->fn[i], 0);
+    cg->work = work;
+    cg->n_lines = n;
+    stats->executed = (long)all.executed;
+    stats->ns = mlc_work_ns(&all, &all);
+}
+
+void mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats *stats) {
+    mlc_object *o = mlc_object_decode(cg->arena, data, size);
+    stats->instructions = (long)o->n;
+    stats->rodata = (long)o->rodata;
+    for (int i = 0; i < o->n_functions; i++) {
+        int depth = chain(o, &o->function[i], 0);
         if (depth > stats->stack)
             stats->stack = depth;
     }
     stats->scratch = (long)(cg->layout.frame_size * cg->layout.n_entries);
-    return true;
+    if (cg->options->report)
+        count_work(cg, o, stats);
 }

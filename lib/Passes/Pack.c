@@ -6,6 +6,7 @@
 #include "Passes.h"
 
 #include "../Ops/IntPacking.h"
+#include "mlc/cost.h"
 #include "mlc/op.h"
 
 #include <stdlib.h>
@@ -113,14 +114,6 @@ static packing pack(mlc_graph *g, const mlc_node *node) {
     return node->op == mlc_iop("Linear") && !mlc_attr_find(node, "lane") ? cut(g, node, p) : p;
 }
 
-/* Instructions that add x * c to a sum: one, or a copy, a shift or multiplication, and one. */
-static int64_t product_cost(int64_t c) {
-    return c == 0 ? 0 : c == 1 || c == -1 ? 1 : 3;
-}
-
-/* A load, a multiplication and an addition. */
-enum { WORD_COST = 3 };
-
 /* Whether words save instructions: with many zeros and ones they may not. */
 static bool pays(const mlc_node *node, const packing *p) {
     const mlc_tensor *w = node->in[1]->constant;
@@ -130,9 +123,9 @@ static bool pays(const mlc_node *node, const packing *p) {
         for (int64_t c = 0; c < columns; c++) {
             int64_t here = 0;
             for (int64_t j = 0; j < p->words[k]; j++)
-                here += product_cost(w->i[p->order[at + j] * columns + c]);
+                here += mlc_product_instructions(w->i[p->order[at + j] * columns + c]);
             single += here;
-            packed += p->words[k] == 1 ? here : here > 0 ? WORD_COST : 0;
+            packed += p->words[k] == 1 ? here : here > 0 ? MLC_WORD_INSTRUCTIONS : 0;
         }
     return p->n_words < p->n && packed < single;
 }

@@ -7,12 +7,10 @@
  */
 #include "Passes.h"
 
+#include "mlc/cost.h"
 #include "mlc/op.h"
 
 #include <string.h>
-
-/* Unrolled instructions from which rolling pays, by what is asked for. */
-enum { LEAST_FAST = 5000, LEAST_SMALL = 500 };
 
 /* Fewer positions are not worth a loop. */
 enum { LEAST_POSITIONS = 4 };
@@ -38,7 +36,7 @@ static bool worth(const mlc_node *node, char level, mlc_unroll unroll) {
         return false;
     if (unroll != MLC_UNROLL_AUTO)
         return unroll == MLC_UNROLL_NONE;
-    return level != '0' && node->op->cost(node) * elements >= (level == 's' ? LEAST_SMALL : LEAST_FAST);
+    return level != '0' && node->op->cost(node) * elements >= mlc_least_conv(level);
 }
 
 /* The input with its padding as data, and no larger than the kernel reaches. */
