@@ -171,7 +171,8 @@ static mlc_graph *run_passes(mlc_graph *g, mlc_pass_context *context, bool *stop
     return g;
 }
 
-static bool generate(mlc_graph *g, const mlc_pass_context *context, mlc_result *result) {
+/* `report` NULL: none is made. */
+static bool generate(mlc_graph *g, const mlc_pass_context *context, mlc_report *report, mlc_result *result) {
     const mlc_options *options = context->options;
     mlc_codegen *cg = MLC_NEW(g->arena, mlc_codegen);
     *cg = (mlc_codegen){.arena = g->arena,
@@ -189,7 +190,11 @@ static bool generate(mlc_graph *g, const mlc_pass_context *context, mlc_result *
     if (strcmp(cg->on_error, "pass") != 0 && strcmp(cg->on_error, "drop") != 0)
         return mlc_error(g->diag, "metadata mlc.on_error is '%s'; it must be pass or drop",
                          mlc_escape(cg->on_error));
-    return mlc_codegen_run(cg, result);
+    if (!mlc_codegen_run(cg, result))
+        return false;
+    if (report)
+        mlc_report_choices(report, cg->graph, cg->work, cg->n_lines);
+    return true;
 }
 
 static bool add_report(const mlc_report *report, mlc_arena *arena, mlc_diag *diag, mlc_result *result) {
@@ -218,7 +223,7 @@ static bool compile(mlc_arena *arena, const mlc_options *options, mlc_diag *diag
         return text_result(diag, mlc_graph_print(g, arena), result);
     if (g->stage != MLC_INTEGER)
         return mlc_error(diag, "the pipeline stopped before code generation");
-    return generate(g, &context, result) && (!report || add_report(report, arena, diag, result));
+    return generate(g, &context, report, result) && (!report || add_report(report, arena, diag, result));
 }
 
 bool mlc_compile(const mlc_options *options, mlc_diag *diag, mlc_result *result) {

@@ -54,6 +54,8 @@ static void move_base(mlc_lower *l, int64_t at) {
 }
 
 LLVMValueRef mlc_l_pooled(mlc_lower *l, int64_t c) {
+    if (l->cg->options->constants == MLC_CONSTANTS_IMMEDIATE)
+        return mlc_l_const(l, c);
     int64_t at = mlc_pool_append(l, &c, 1);
     if (!l->pool_base || at - l->pool_first >= REACH)
         move_base(l, at);

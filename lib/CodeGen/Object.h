@@ -46,11 +46,10 @@ typedef struct mlc_run_count {
 
 /*
  * Runs mlc_model once, on inputs of 0, and counts how often each instruction is
- * executed: runs[i] for instruction i, all zero before. The model's code has no branch that depends on
- * data, so the counts hold for every input. `size` is how many bytes of each
- * area are there. False where something is met that the model's code does not use,
- * or after too many steps.
+ * executed: runs[i] for instruction i, all zero before. The model's code has no
+ * branch that depends on data, so the counts hold for every input. False where
+ * something is met that the model's code does not use, or after too many steps.
  */
-bool mlc_object_walk(mlc_arena *arena, const mlc_object *o, int64_t size, mlc_run_count *runs);
+bool mlc_object_walk(mlc_arena *arena, const mlc_object *o, const mlc_layout *layout, mlc_run_count *runs);
 
 #endif

@@ -82,10 +82,8 @@ static int count_lines(const char *text) {
 }
 
 static void count_work(mlc_codegen *cg, const mlc_object *o, mlc_stats *stats) {
-    const mlc_layout *layout = &cg->layout;
-    int64_t size = layout->in_size + layout->out_size + layout->scratch_size + layout->frame_size;
     mlc_run_count *runs = MLC_NEW_ARRAY(cg->arena, o->n + 1, mlc_run_count);
-    bool walked = mlc_object_walk(cg->arena, o, size, runs);
+    bool walked = mlc_object_walk(cg->arena, o, &cg->layout, runs);
     int n = count_lines(cg->listing);
     mlc_work *work = MLC_NEW_ARRAY(cg->arena, n, mlc_work), all = {0};
     for (int f = 0; f < o->n_functions; f++) {

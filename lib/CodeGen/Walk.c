@@ -17,7 +17,7 @@ typedef struct region {
     uint64_t begin, end;
 } region;
 
-enum { AREAS = 3, OBJECT = AREAS, STACK, REGIONS };
+enum { AREAS = 3, OBJECT = AREAS, STACK, FRAME, REGIONS };
 
 typedef struct walker {
     const mlc_object *o;
@@ -26,6 +26,7 @@ typedef struct walker {
     frame frames[FRAMES];
     int depth;
     region regions[REGIONS];
+    int64_t entry_size; /* of the map whose entries are the region FRAME */
 } walker;
 
 static region region_of(const void *begin, int64_t size) {
@@ -195,6 +196,18 @@ static int64_t leave(walker *w) {
     return f->back;
 }
 
+/* bpf_map_lookup_elem of the only map that a model looks into. */
+static bool look_up(walker *w) {
+    uint32_t key;
+    const void *from = memory(w, w->r[BPF_REG_2], sizeof key, false);
+    if (!from)
+        return false;
+    memcpy(&key, from, sizeof key);
+    uint64_t at = w->regions[FRAME].begin + key * (uint64_t)w->entry_size;
+    w->r[BPF_REG_0] = at < w->regions[FRAME].end ? at : 0;
+    return true;
+}
+
 /* Sets *at to the next instruction, -1 at the end. */
 static bool step(walker *w, int64_t *at) {
     const mlc_insn *insn = &w->o->insn[*at];
@@ -224,22 +237,28 @@ static bool step(walker *w, int64_t *at) {
         *at = leave(w);
         return true;
     }
+    if (insn->raw.code == (BPF_JMP | BPF_CALL) && insn->raw.src_reg == 0)
+        return insn->raw.imm == BPF_FUNC_map_lookup_elem && look_up(w) && ++*at;
     if (insn->to < 0 || (mlc_insn_is_call(insn) && !call(w, *at)))
         return false;
     *at = mlc_insn_is_call(insn) || taken(w, &insn->raw) ? insn->to : *at + 1;
     return true;
 }
 
-bool mlc_object_walk(mlc_arena *arena, const mlc_object *o, int64_t size, mlc_run_count *runs) {
+bool mlc_object_walk(mlc_arena *arena, const mlc_object *o, const mlc_layout *layout, mlc_run_count *runs) {
     const mlc_function *model = mlc_object_function(o, "mlc_model");
     if (!model)
         return false;
-    walker w = {.o = o, .runs = runs};
+    walker w = {.o = o, .runs = runs, .entry_size = layout->frame_size};
+    /* Packet targets have all three in one entry. */
+    int64_t size = layout->in_size + layout->out_size + layout->frame_size;
     for (int k = 0; k < AREAS; k++) {
         uint64_t *area = MLC_NEW_ARRAY(arena, size / 8 + 1, uint64_t);
         w.regions[k] = region_of(area, size);
         w.r[BPF_REG_1 + k] = w.regions[k].begin;
     }
+    int64_t frame = layout->frame_size * layout->n_entries;
+    w.regions[FRAME] = region_of(MLC_NEW_ARRAY(arena, frame / 8 + 1, uint64_t), frame);
     uint64_t *stack = MLC_NEW_ARRAY(arena, FRAMES * FRAME_BYTES / 8, uint64_t);
     w.regions[OBJECT] = region_of(o->data, (int64_t)o->size);
     w.regions[STACK] = region_of(stack, FRAMES * FRAME_BYTES);

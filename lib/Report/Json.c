@@ -16,6 +16,31 @@ static json_t *text(const char *s) {
     return json_string(mlc_escape(s));
 }
 
+static json_t *name_json(const char *s) {
+    return s ? json_string(s) : json_null();
+}
+
+static void add_work(json_t *j, const mlc_work *w, double ns) {
+    json_object_set_new(j, "instructions", json_integer(w->code));
+    json_object_set_new(j, "executed", json_integer(w->executed));
+    json_object_set_new(j, "executed_multiplications", json_integer(w->multiplications));
+    json_object_set_new(j, "executed_loads", json_integer(w->loads));
+    json_object_set_new(j, "executed_jumps", json_integer(w->jumps));
+    json_object_set_new(j, "executed_straight", json_integer(w->executed - w->looped));
+    json_object_set_new(j, "estimated_ns", number(ns));
+}
+
+static void add_choice(json_t *j, const mlc_choice *c) {
+    json_object_set_new(j, "code", name_json(mlc_choice_code(c)));
+    if (c->words) {
+        json_object_set_new(j, "lanes", json_integer(c->lanes));
+        json_object_set_new(j, "words", json_integer(c->words));
+        json_object_set_new(j, "weights", name_json(mlc_choice_weights(c)));
+        json_object_set_new(j, "requantization", name_json(mlc_choice_after(c)));
+    }
+    add_work(j, &c->work, c->ns);
+}
+
 static json_t *rows_json(const mlc_report *r) {
     json_t *all = json_array();
     for (int i = 0; i < r->n_rows; i++) {
@@ -37,6 +62,8 @@ static json_t *rows_json(const mlc_report *r) {
             json_object_set_new(j, "precision",
                                 row->precision == MLC_TERNARY ? text("ternary")
                                                               : json_integer(row->precision));
+        if (r->counted)
+            add_choice(j, &row->choice);
         json_array_append_new(all, j);
     }
     return all;
@@ -121,8 +148,10 @@ static json_t *worst_json(const mlc_measurement *m) {
     return all;
 }
 
-static json_t *totals_json(const mlc_stats *s) {
+static json_t *totals_json(const mlc_report *r, const mlc_stats *s) {
     json_t *j = json_object();
+    if (r->counted)
+        add_work(j, &r->all, s->ns);
     json_object_set_new(j, "multiplications", json_integer(s->macs));
     json_object_set_new(j, "instructions", json_integer(s->instructions));
     json_object_set_new(j, "stack_bytes", json_integer(s->stack));
@@ -135,8 +164,13 @@ const char *mlc_report_json(const mlc_report *r, const mlc_stats *stats, mlc_are
     json_t *j = json_object();
     json_object_set_new(j, "model", text(r->model->name ? r->model->name : ""));
     json_object_set_new(j, "precision", text(r->precision));
-    json_object_set_new(j, "totals", totals_json(stats));
+    json_object_set_new(j, "totals", totals_json(r, stats));
     json_object_set_new(j, "nodes", rows_json(r));
+    if (r->counted) {
+        json_t *rest = json_object();
+        add_work(rest, &r->rest, r->rest_ns);
+        json_object_set_new(j, "rest", rest);
+    }
     json_object_set_new(j, "outputs", outputs_json(r));
     if (r->measurement) {
         json_object_set_new(j, "samples", json_integer(r->measurement->n_samples));

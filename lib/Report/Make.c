@@ -133,6 +133,7 @@ static void make_rows(mlc_report *r, const mlc_graph *g, const mlc_origin *origi
                 row->measured = r->measurement->value[node->out[k]->id].error;
             if (k > 0)
                 continue;
+            row->origin = name;
             row->saturated = saturated(r, origin, name);
             row->multiplications = multiplications(g, name);
             row->precision = precision_of(origin, node);

@@ -1,6 +1,7 @@
 #ifndef MLC_REPORT_H
 #define MLC_REPORT_H
 
+#include "mlc/cost.h"
 #include "mlc/pass.h"
 
 /* What the integer graph does on the calibration data, beside the real-valued model. */
@@ -51,9 +52,29 @@ int64_t mlc_real_class(const mlc_graph *model, const double *const *out);
 /* Samples where a and b agree, and how many there are where both say something. */
 int64_t mlc_agreeing(const int64_t *a, const int64_t *b, int n, int64_t *of);
 
+typedef enum mlc_weights { MLC_WEIGHTS_NONE, MLC_WEIGHTS_IMMEDIATE, MLC_WEIGHTS_MEMORY } mlc_weights;
+/* What makes other integers of a dot product's sums. */
+typedef enum mlc_after { MLC_AFTER_NOTHING, MLC_AFTER_TABLE, MLC_AFTER_ARITHMETIC } mlc_after;
+
+/* How the code of a node was made. */
+typedef struct mlc_choice {
+    int64_t lanes, words; /* of a dot product: most outputs in one accumulator, accumulators; 0: none */
+    mlc_weights weights;
+    mlc_after after;
+    mlc_work work;
+    double ns; /* estimated */
+} mlc_choice;
+
+/* "unrolled", "loop", "function" (a loop that calls what the kernel verifies once),
+ * and so on; NULL: nothing of the kind. */
+const char *mlc_choice_code(const mlc_choice *c);
+const char *mlc_choice_weights(const mlc_choice *c);
+const char *mlc_choice_after(const mlc_choice *c);
+
 /* A report in the making: filled after the pass `quantize`, printed once the code is there. */
 typedef struct mlc_report_row {
     const char *name, *op; /* of the node of the model; inputs have op "input" */
+    const char *origin; /* of the integer nodes made of it; NULL: an input, or not the node's first output */
     const char *shape;
     double scale, lo, hi, bound, measured; /* `measured` NAN: no data */
     int bits;                              /* of the integers, the sign included */
@@ -61,6 +82,7 @@ typedef struct mlc_report_row {
     int64_t saturated; /* -1: nothing is limited here */
     int64_t multiplications;
     int precision; /* of a dot product: bits, or MLC_TERNARY; 0: none */
+    mlc_choice choice;
 } mlc_report_row;
 
 typedef struct mlc_report_output {
@@ -79,9 +101,15 @@ typedef struct mlc_report {
     mlc_report_output *outputs;
     int n_rows, n_outputs, n_saturations;
     const char *precision;
+    bool counted;       /* there are choices and their costs */
+    mlc_work all, rest; /* rest: of no row, the entry program's among it, which is not executed here */
+    double rest_ns;
 } mlc_report;
 
 mlc_report *mlc_report_make(const mlc_graph *g, const mlc_pass_context *context);
+/* Adds what became of the nodes: `g` is the final graph, work[] what the object does
+ * for each line of its listing; NULL: not known. */
+void mlc_report_choices(mlc_report *r, const mlc_graph *g, const mlc_work *work, int n_lines);
 /* Text in the arena. */
 const char *mlc_report_json(const mlc_report *r, const mlc_stats *stats, mlc_arena *arena);
 const char *mlc_report_table(const mlc_report *r, const mlc_stats *stats, mlc_arena *arena);

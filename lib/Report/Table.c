@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_WIDTH = 28 };
+enum { NAME_WIDTH = 21 };
 
 /* The end of a long name tells nodes apart. */
 static const char *short_name(mlc_arena *arena, const char *name) {
@@ -33,26 +33,66 @@ static void count_cell(mlc_str *s, int width, int64_t n, bool shown) {
         mlc_str_printf(s, " %*s", width, "-");
 }
 
-static void print_rows(mlc_str *s, const mlc_report *r) {
-    mlc_str_printf(s, "%-*s %-16s %5s %9s %10s %10s %9s %9s %9s %9s %4s\n", NAME_WIDTH, "node", "op", "bits",
-                   "scale", "from", "to", "bound", "measured", "saturated", "mults", "at");
+static void text_cell(mlc_str *s, int width, const char *text) {
+    mlc_str_printf(s, " %*.*s", width, width, text ? text : "-");
+}
+
+static void name_cell(mlc_str *s, const char *name) {
+    mlc_str_printf(s, "%-*s", NAME_WIDTH, short_name(s->arena, name));
+}
+
+static void print_numbers(mlc_str *s, const mlc_report *r) {
+    mlc_str_printf(s, "%-*s %-15s %5s %8s %9s %9s %8s %8s %9s\n", NAME_WIDTH, "node", "op", "bits", "scale",
+                   "from", "to", "bound", "measured", "saturated");
     for (int i = 0; i < r->n_rows; i++) {
         const mlc_report_row *row = &r->rows[i];
-        mlc_str_printf(s, "%-*s %-16.16s %c%4d", NAME_WIDTH, short_name(s->arena, row->name),
-                       mlc_escape(row->op), row->is_signed ? 's' : 'u', row->bits);
-        cell(s, 9, row->scale);
-        cell(s, 10, row->lo);
-        cell(s, 10, row->hi);
-        cell(s, 9, row->bound);
-        cell(s, 9, row->measured);
+        name_cell(s, row->name);
+        mlc_str_printf(s, " %-15.15s %c%4d", mlc_escape(row->op), row->is_signed ? 's' : 'u', row->bits);
+        cell(s, 8, row->scale);
+        cell(s, 9, row->lo);
+        cell(s, 9, row->hi);
+        cell(s, 8, row->bound);
+        cell(s, 8, row->measured);
         count_cell(s, 9, row->saturated, row->saturated >= 0 && r->measurement);
-        count_cell(s, 9, row->multiplications, row->multiplications > 0);
+        mlc_str_char(s, '\n');
+    }
+}
+
+static void work_cells(mlc_str *s, const mlc_work *w, double ns) {
+    count_cell(s, 7, w->code, w->code > 0);
+    count_cell(s, 9, w->executed, w->executed > 0);
+    if (w->executed > 0)
+        mlc_str_printf(s, " %8.*f\n", ns < 99.95 ? 1 : 0, ns);
+    else
+        mlc_str_printf(s, " %8s\n", "-");
+}
+
+/* How each node's code was made, and what it costs. */
+static void print_choices(mlc_str *s, const mlc_report *r) {
+    mlc_str_printf(s, "\n%-*s %4s %8s %5s %5s %9s %8s %10s %7s %9s %8s\n", NAME_WIDTH, "node", "at", "mults",
+                   "lanes", "words", "weights", "code", "then", "insns", "executed", "ns");
+    for (int i = 0; i < r->n_rows; i++) {
+        const mlc_report_row *row = &r->rows[i];
+        const mlc_choice *c = &row->choice;
+        if (!row->precision && !c->work.code && !row->multiplications)
+            continue;
+        name_cell(s, row->name);
         if (row->precision == MLC_TERNARY)
             mlc_str_puts(s, " tern");
         else
             count_cell(s, 4, row->precision, row->precision > 0);
-        mlc_str_char(s, '\n');
+        count_cell(s, 8, row->multiplications, row->multiplications > 0);
+        count_cell(s, 5, c->lanes, c->words > 0);
+        count_cell(s, 5, c->words, c->words > 0);
+        text_cell(s, 9, mlc_choice_weights(c));
+        text_cell(s, 8, mlc_choice_code(c));
+        text_cell(s, 10, mlc_choice_after(c));
+        work_cells(s, &c->work, c->ns);
     }
+    if (!r->counted)
+        return;
+    mlc_str_printf(s, "%-*s", NAME_WIDTH + 57, "entry program and frame");
+    work_cells(s, &r->rest, r->rest_ns);
 }
 
 static void print_output(mlc_str *s, const mlc_report *r, const mlc_report_output *o) {
@@ -140,11 +180,18 @@ static void print_totals(mlc_str *s, const mlc_stats *stats) {
                    "frame bytes         %10ld\n"
                    "read-only bytes     %10ld\n",
                    stats->macs, stats->instructions, stats->stack, stats->scratch, stats->rodata);
+    if (stats->executed)
+        mlc_str_printf(s,
+                       "executed            %10ld\n"
+                       "estimated ns        %10.0f\n",
+                       stats->executed, stats->ns);
 }
 
 const char *mlc_report_table(const mlc_report *r, const mlc_stats *stats, mlc_arena *arena) {
     mlc_str s = {.arena = arena};
-    print_rows(&s, r);
+    print_numbers(&s, r);
+    print_choices(&s, r);
+    mlc_str_char(&s, '\n');
     for (int i = 0; i < r->n_outputs; i++)
         print_output(&s, r, &r->outputs[i]);
     if (r->measurement) {

@@ -31,6 +31,7 @@ enum {
     OPT_CHECK,
     OPT_CLOCK,
     OPT_UNROLL,
+    OPT_CONSTANTS,
     OPT_LIST_OPS,
     OPT_LIST_PASSES,
     OPT_LIST_TARGETS,
@@ -53,6 +54,8 @@ static const struct argp_option argp_options[] = {
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
     {"unroll", OPT_UNROLL, "HOW", 0,
      "auto (default): loops where layers are large; full: no loops; none: loops wherever possible", 1},
+    {"constants", OPT_CONSTANTS, "WHERE", 0,
+     "of 64 bits, packed weights above all: memory, immediate, or auto (default)", 1},
     {0, 0, 0, 0, "Packet filters:", 2},
     {"features", OPT_FEATURES, "SPEC", 0, "where the inputs come from: a list of names or a JSON file", 2},
     {"actions", OPT_ACTIONS, "RULES", 0, "which answer gives which verdict, e.g. 'drop: p >= 0.5'", 2},
@@ -101,14 +104,16 @@ static void choose_emit(struct argp_state *state, arguments *a, const char *kind
     argp_error(state, "--emit=%s: use obj, asm, llvm-ir, graph, dot or json", kind);
 }
 
-static void choose_unroll(struct argp_state *state, arguments *a, const char *how) {
-    static const char *const ways[] = {"auto", "full", "none"};
+const char *const unroll_names[] = {"auto", "full", "none"};
+const char *const constants_names[] = {"auto", "memory", "immediate"};
+
+/* The number of `word` among three; an error of the option `name` otherwise. */
+static int choose(struct argp_state *state, const char *name, const char *const *names, const char *word) {
     for (int i = 0; i < 3; i++)
-        if (strcmp(how, ways[i]) == 0) {
-            a->options.unroll = (mlc_unroll)i;
-            return;
-        }
-    argp_error(state, "--unroll=%s: use auto, full or none", how);
+        if (strcmp(word, names[i]) == 0)
+            return i;
+    argp_error(state, "--%s=%s: use %s, %s or %s", name, word, names[0], names[1], names[2]);
+    return 0;
 }
 
 static double parse_positive(struct argp_state *state, const char *name, const char *arg) {
@@ -162,7 +167,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state) {
         a->options.clock_from_map = strcmp(arg, "map") == 0;
         break;
     case OPT_UNROLL:
-        choose_unroll(state, a, arg);
+        a->options.unroll = (mlc_unroll)choose(state, "unroll", unroll_names, arg);
+        break;
+    case OPT_CONSTANTS:
+        a->options.constants = (mlc_constants)choose(state, "constants", constants_names, arg);
         break;
     case OPT_CALIBRATE:
         a->options.calibrate = arg;

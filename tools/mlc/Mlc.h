@@ -19,6 +19,9 @@ typedef struct arguments {
     list_kind list;
 } arguments;
 
+/* The words of --unroll and --constants, by enum. */
+extern const char *const unroll_names[], *const constants_names[];
+
 /* Each returns the exit status. */
 int print_list(const arguments *a);
 int compile_file(const arguments *a);

@@ -9,6 +9,9 @@ assert report["totals"]["instructions"] > 0
 for node in report["nodes"]:
     assert node["lo"] <= node["hi"] and node["scale"] > 0 and 0 <= node["bits"] <= 64, node
     assert 0 <= node["measured"] <= node["bound"], node
+for key in "instructions", "executed", "executed_multiplications", "estimated_ns":
+    parts = sum(part[key] for part in (*report["nodes"], report["rest"]))
+    assert abs(parts - report["totals"][key]) < 1e-6 and parts > 0, (key, parts)
 (output,) = report["outputs"]
 assert output["name"] == "y" and output["tightness"] >= 1 and output["bound_useful"]
 decisions = report["decisions"]
