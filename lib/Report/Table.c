@@ -69,7 +69,7 @@ static void work_cells(mlc_str *s, const mlc_work *w, double ns) {
 
 /* How each node's code was made, and what it costs. */
 static void print_choices(mlc_str *s, const mlc_report *r) {
-    mlc_str_printf(s, "\n%-*s %4s %8s %5s %5s %9s %8s %10s %7s %9s %8s\n", NAME_WIDTH, "node", "at", "mults",
+    mlc_str_printf(s, "\n%-*s %4s %8s %5s %5s %9s %8s %5s %7s %9s %8s\n", NAME_WIDTH, "node", "at", "mults",
                    "lanes", "words", "weights", "code", "then", "insns", "executed", "ns");
     for (int i = 0; i < r->n_rows; i++) {
         const mlc_report_row *row = &r->rows[i];
@@ -86,12 +86,12 @@ static void print_choices(mlc_str *s, const mlc_report *r) {
         count_cell(s, 5, c->words, c->words > 0);
         text_cell(s, 9, mlc_choice_weights(c));
         text_cell(s, 8, mlc_choice_code(c));
-        text_cell(s, 10, mlc_choice_after(c));
+        text_cell(s, 5, mlc_choice_after(c)); /* "arith" */
         work_cells(s, &c->work, c->ns);
     }
     if (!r->counted)
         return;
-    mlc_str_printf(s, "%-*s", NAME_WIDTH + 57, "entry program and frame");
+    mlc_str_printf(s, "%-*s", NAME_WIDTH + 52, "entry program and frame");
     work_cells(s, &r->rest, r->rest_ns);
 }
 
