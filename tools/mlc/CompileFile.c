@@ -18,8 +18,10 @@ static const char *default_output(const arguments *a, char *buffer, size_t size)
 }
 
 /* A graph of stage INTEGER has no model to compare with: figures of the object only. */
-static void print_stats(const mlc_result *result) {
+static void print_stats(const arguments *a, const mlc_result *result) {
     const mlc_stats *s = &result->stats;
+    if (a->choice[0])
+        printf("the code of             %s\n\n", a->choice);
     if (result->table)
         fputs(result->table, stdout);
     else
@@ -31,11 +33,14 @@ static void print_stats(const mlc_result *result) {
                s->macs, s->instructions, s->stack, s->scratch, s->rodata);
 }
 
-int compile_file(const arguments *a) {
+int compile_file(const arguments *given, const char *argv0) {
+    arguments chosen = *given, *a = &chosen;
     mlc_diag diag = {0};
     mlc_result result;
     struct timespec begin, end;
     clock_gettime(CLOCK_MONOTONIC, &begin);
+    if (a->options.opt_level == '3' && !choose_code(a, argv0))
+        return 1;
     if (!mlc_compile(&a->options, &diag, &result))
         return 1;
     clock_gettime(CLOCK_MONOTONIC, &end);
@@ -54,7 +59,7 @@ int compile_file(const arguments *a) {
                 a->options.check_only ? "nothing" : output,
                 (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
     if (ok && a->stats)
-        print_stats(&result);
+        print_stats(a, &result);
     if (ok && a->options.check_only)
         printf("%s: ok for %s\n", a->options.input, a->options.target);
     mlc_result_free(&result);

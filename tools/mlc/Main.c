@@ -264,5 +264,5 @@ int main(int argc, char **argv) {
         return print_list(&a);
     if (a.compare)
         return compare_levels(&a, argv[0]);
-    return compile_file(&a);
+    return compile_file(&a, argv[0]);
 }
