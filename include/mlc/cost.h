@@ -9,12 +9,12 @@
  * code of them. Time is near to linear in what is executed, since code without
  * branches that depend on data keeps the processor's units evenly busy.
  *
- * The constants are the least relative squares of test/Bench/calibrate, 50 objects of
- * 350 to 106,000 instructions and 15 ns to 113 us, unrolled and as loops, at 32, 8
- * and 4 bits and ternary, on an Intel Xeon at 3.7 multiplications per ns and Linux
- * 6.18. Estimates are within 5 % for two thirds of the objects and within 16 % for
- * all. Only ratios matter for choices, and these are those of machines that can
- * multiply once a cycle.
+ * The constants are the least relative squares of test/Bench/calibrate.py over 49
+ * objects of 350 to 106,000 instructions and 15 ns to 113 us, unrolled and as loops,
+ * at 32, 8 and 4 bits and ternary, on an Intel Xeon at 3.7 multiplications per ns and
+ * Linux 6.18. Estimates are within 5 % for two thirds of the objects and within 16 %
+ * for all; a second run moved the constants by up to 15 %. Only ratios matter for
+ * choices, and these are those of machines that can multiply once a cycle.
  */
 #define MLC_NS_MULTIPLY 0.120
 #define MLC_NS_LOAD 0.061  /* that finds a cache, from values, weights and tables alike */
@@ -26,7 +26,7 @@
 enum { MLC_CACHED_INSTRUCTIONS = 7000 };
 
 /* A mean instruction of a dot product: one multiplication, one or two loads, two others. */
-#define MLC_NS_MEAN 0.064
+#define MLC_NS_MEAN 0.060
 
 /* What loops add, as a share of the same work unrolled. Dense layers: weights that do
  * not share a word so well, ends of blocks (12-32-32-2 20 %, 64-256-128-10 8 %).

@@ -162,6 +162,22 @@ def conditions(loads):
     yield from all_of("without CAP_PERFMON", 1.10, "unprivileged")
 
 
+# A lossless scheme of a 2024 paper, as the peers' README quotes it in rot_ns: 32-bit fixed point and tail calls, with
+# the int8 variant that it quotes beside it.
+PAPER_2024 = {"mlp12": (1781, "int8_map_rolled", 2016), "mlp16": (3930, "int8_map_unroll_i32act", 1288)}
+
+
+def lossless(rows, model):
+    """32 bits against a third of the paper's scheme, both relative to the same int8 variant."""
+    paper, variant, quoted = PAPER_2024[model]
+    ours, base = rows.get((model, "mlc32")), rows.get((model, variant))
+    if not ours or not base or not base[2].isdigit():  # refused
+        return
+    yield at_most(f"{model} lossless, relative to {variant}; the 2024 paper's scheme {paper / quoted:.2f}",
+                  round(paper / quoted / 3, 3), float(ours[10]) / float(base[10]), digits=3)
+    yield row(f"{model} lossless: agreement", "at least 0.9999", ours[7], float(ours[7]) >= 0.9999)
+
+
 def peers(text):
     """From the lines of the peers' table: model, variant, ..., agreement in column 7, rot_ns in column 10."""
     rows = {tuple(line.split()[:2]): line.split() for line in text.splitlines() if len(line.split()) > 10}
@@ -171,6 +187,7 @@ def peers(text):
         if ours and hand:
             yield at_most(f"{model} against packed by hand, rotating", 0.6, float(ours[10]) / float(hand[10]))
             yield row(f"{model}: agreement", f"at least {agreement}", ours[7], float(ours[7]) >= agreement)
+        yield from lossless(rows, model)
 
 
 def plot(results, path):

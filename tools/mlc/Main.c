@@ -50,7 +50,10 @@ static const struct argp_option argp_options[] = {
     {0, 'c', 0, 0, "the same as --emit=obj", 1},
     {0, 'S', 0, 0, "the same as --emit=asm", 1},
     {0, 'O', "LEVEL", 0,
-     "0: naive, 1: branch-free, 2: fastest (default), 3: fastest with costly search, s: smallest", 1},
+     "0: naive, 1: folded and branch-free, 2: fastest (default), 3: fastest of several that mlc-run "
+     "measures, "
+     "s: smallest",
+     1},
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
     {"unroll", OPT_UNROLL, "HOW", 0,
      "auto (default): loops where layers are large; full: no loops; none: loops wherever possible", 1},
@@ -78,10 +81,12 @@ static const struct argp_option argp_options[] = {
      "auto: so much accuracy may be lost on the samples, by --labels", 3},
     {0, 0, 0, 0, "What to show:", 4},
     {"stats", OPT_STATS, 0, 0,
-     "scale, range, proven and measured error of every node; instructions, stack, memory", 4},
+     "of every node: scale, range, proven and measured error; how its code was made, instructions, estimated "
+     "ns; stack, memory",
+     4},
     {"report", OPT_REPORT, "FILE", 0, "write the same as JSON", 4},
     {"compare-O", OPT_COMPARE, 0, 0,
-     "a table of all optimization levels; verifier and ns where mlc-run may load", 4},
+     "a table of all optimization levels; verified instructions and ns where mlc-run may load", 4},
     {"print-after", OPT_PRINT_AFTER, "PASS", 0,
      "print the graph after PASS, 'import' or 'all'; may be given again", 4},
     {"stop-after", OPT_STOP_AFTER, "PASS", 0, "stop there; the graph is the result", 4},
@@ -246,10 +251,13 @@ static const struct argp argp = {
     .options = argp_options,
     .parser = parse_option,
     .args_doc = "MODEL.onnx",
-    .doc = "Compile an ONNX model to eBPF that Linux verifies, JITs and runs.\v"
-           "The object is an ordinary libbpf object with BTF. `mlc-run` verifies, measures and attaches it.\n"
-           "A file named *.graph is read as the text form of a graph.\n"
-           "Exit status: 0 done, 1 error, 2 wrong arguments.",
+    .doc =
+        "Compile an ONNX model to eBPF that Linux verifies, JITs and runs.\v"
+        "The object is an ordinary libbpf object with BTF. `mlc-run` verifies, measures and attaches it.\n"
+        "A file named *.graph is read as the text form of a graph.\n"
+        "The same input gives the same bytes, but for -O3, whose choice depends on the machine: --stats and "
+        "-v name the options that repeat it.\n"
+        "Exit status: 0 done, 1 error, 2 wrong arguments.",
 };
 
 int main(int argc, char **argv) {
