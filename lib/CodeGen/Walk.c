@@ -257,8 +257,8 @@ bool mlc_object_walk(mlc_arena *arena, const mlc_object *o, const mlc_layout *la
         w.regions[k] = region_of(area, size);
         w.r[BPF_REG_1 + k] = w.regions[k].begin;
     }
-    int64_t frame = layout->frame_size * layout->n_entries;
-    w.regions[FRAME] = region_of(MLC_NEW_ARRAY(arena, frame / 8 + 1, uint64_t), frame);
+    int64_t bytes = layout->frame_size * layout->n_entries;
+    w.regions[FRAME] = region_of(MLC_NEW_ARRAY(arena, bytes / 8 + 1, uint64_t), bytes);
     uint64_t *stack = MLC_NEW_ARRAY(arena, FRAMES * FRAME_BYTES / 8, uint64_t);
     w.regions[OBJECT] = region_of(o->data, (int64_t)o->size);
     w.regions[STACK] = region_of(stack, FRAMES * FRAME_BYTES);

@@ -22,15 +22,20 @@ static void print_stats(const arguments *a, const mlc_result *result) {
     const mlc_stats *s = &result->stats;
     if (a->choice[0])
         printf("the code of             %s\n\n", a->choice);
-    if (result->table)
+    if (result->table) {
         fputs(result->table, stdout);
-    else
-        printf("multiplications     %10ld\n"
-               "instructions        %10ld\n"
-               "stack bytes         %10ld\n"
-               "frame bytes         %10ld\n"
-               "read-only bytes     %10ld\n",
-               s->macs, s->instructions, s->stack, s->scratch, s->rodata);
+        return;
+    }
+    printf("multiplications     %10ld\n"
+           "instructions        %10ld\n"
+           "stack bytes         %10ld\n"
+           "frame bytes         %10ld\n"
+           "read-only bytes     %10ld\n",
+           s->macs, s->instructions, s->stack, s->scratch, s->rodata);
+    if (s->executed)
+        printf("executed            %10ld\n"
+               "estimated ns        %10.0f\n",
+               s->executed, s->ns);
 }
 
 int compile_file(const arguments *given, const char *argv0) {
