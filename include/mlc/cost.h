@@ -51,7 +51,7 @@ double mlc_work_ns(const mlc_work *w, const mlc_work *all);
  * an optimization level ('0' to '3' and 's'); and the least of one layer, dense or
  * convolution, that is worth a loop. */
 bool mlc_loops_pay(int64_t instructions, char opt_level);
-int64_t mlc_least_dense(char opt_level);
+int64_t mlc_least_dense(void);
 int64_t mlc_least_conv(char opt_level);
 
 /*

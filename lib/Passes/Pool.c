@@ -235,8 +235,7 @@ static void fuse(mlc_graph *g, const fusion *f) {
 }
 
 mlc_graph *mlc_pass_pool(mlc_graph *g, mlc_pass_context *context) {
-    char level = context->options->opt_level;
-    if (level < '2' || level == 's') /* four times the code, for a quarter of the windows */
+    if (context->options->opt_level < '2')
         return g;
     int *uses = mlc_graph_uses(g, g->arena), n_uses = g->n_values;
     MLC_FOR_NODES_SAFE (g, node, following) {

@@ -38,7 +38,7 @@ mlc_graph *mlc_pass_roll_linear(mlc_graph *g, mlc_pass_context *context) {
         return g;
     MLC_FOR_NODES (g, node)
         if (node->op == mlc_iop("Linear") && mlc_shape_elements(&node->out[0]->shape) > 0 &&
-            (all || unrolled(node) >= mlc_least_dense(options->opt_level))) {
+            (all || unrolled(node) >= mlc_least_dense())) {
             look_through_reshapes(node);
             mlc_attr_set_int(g, node, "roll", 1);
         }
