@@ -85,7 +85,8 @@ static mlc_value *binary(mlc_quant *q, const char *op, mlc_value *a, mlc_value *
 }
 
 static bool quantize(mlc_quant *q, const mlc_node *node, const char *op) {
-    return mlc_q_result(q, node, binary(q, op, mlc_q_value(q, node->in[0]), mlc_q_value(q, node->in[1])));
+    mlc_value *a = mlc_q_value(q, node->in[0]), *b = mlc_q_value(q, node->in[1]);
+    return mlc_q_result(q, node, binary(q, op, a, b));
 }
 static bool quantize_and(mlc_quant *q, const mlc_node *node) {
     return quantize(q, node, "BitAnd");

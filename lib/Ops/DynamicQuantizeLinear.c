@@ -54,7 +54,8 @@ static mlc_value *share(mlc_quant *q, mlc_value *v, mlc_value *range) {
 /* v limited to 0..255. The real-valued model divides by another range: the bound of the error is all of that.
  */
 static mlc_value *byte(mlc_quant *q, mlc_value *v) {
-    v = mlc_q_exact(q, "Min", mlc_q_exact(q, "Max", v, mlc_q_scalar(q, 0)), mlc_q_scalar(q, 255));
+    v = mlc_q_exact(q, "Max", v, mlc_q_scalar(q, 0));
+    v = mlc_q_exact(q, "Min", v, mlc_q_scalar(q, 255));
     if (!v || v->constant)
         return v;
     v->err = MLC_NEW_ARRAY(q->arena, mlc_shape_elements(&v->shape), double);
@@ -74,7 +75,8 @@ static bool quantize(mlc_quant *q, const mlc_node *node) {
     if (!x || mlc_shape_elements(&x->shape) == 0)
         return false;
     mlc_value *lo = extreme(q, x, MLC_REDUCE_MIN), *hi = extreme(q, x, MLC_REDUCE_MAX);
-    mlc_value *range = mlc_q_exact(q, "Max", mlc_q_exact(q, "Sub", hi, lo), mlc_q_scalar(q, 1));
+    mlc_value *range = mlc_q_exact(q, "Sub", hi, lo);
+    range = mlc_q_exact(q, "Max", range, mlc_q_scalar(q, 1));
     mlc_value *zero = byte(q, share(q, mlc_q_exact(q, "Sub", mlc_q_scalar(q, 0), lo), range));
     mlc_value *y = byte(q, mlc_q_exact(q, "Add", share(q, x, range), zero));
     if (!y || !zero)

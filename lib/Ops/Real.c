@@ -147,8 +147,10 @@ static mlc_value *divide(mlc_quant *q, mlc_value *a, mlc_value *b, double least,
     if (!a || !b)
         return NULL;
     mlc_value *sign = mlc_q_signs(q, b);
-    if (sign)
-        return mlc_q_quotient(q, mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign), most);
+    if (sign) {
+        a = mlc_q_times_sign(q, a, sign);
+        return mlc_q_quotient(q, a, mlc_q_times_sign(q, b, sign), most);
+    }
     if (least > 0)
         return divide_positive(q, a, b, least, most);
     mlc_error_at(q->diag, q->node, "the divisor lies in [%g, %g] and is not proved to keep away from 0",

@@ -96,8 +96,8 @@ static mlc_value *at_common_scale(const layer *l, mlc_value *c) {
 }
 
 static bool lstm(const layer *l, int64_t t, mlc_value **h, mlc_value **c) {
-    mlc_value *pre = sum(l, from_input(l, t), from_state(l, *h, 0, l->r->gates)), *i, *o, *f;
-    mlc_value *pre_o = gates(l, pre, MLC_LSTM_O, 1);
+    mlc_value *x = from_input(l, t), *own = from_state(l, *h, 0, l->r->gates), *i, *o, *f;
+    mlc_value *pre = sum(l, x, own), *pre_o = gates(l, pre, MLC_LSTM_O, 1);
     if (!l->peephole) { /* one table for the three */
         mlc_value *iof = activate(l, 0, gates(l, pre, MLC_LSTM_I, 3));
         const int64_t H = l->r->hidden;
@@ -112,7 +112,8 @@ static bool lstm(const layer *l, int64_t t, mlc_value **h, mlc_value **c) {
     if (l->r->coupled)
         f = i ? mlc_q_sub(l->q, mlc_q_scalar(l->q, 1), i) : NULL;
     mlc_value *g = activate(l, 1, gates(l, pre, MLC_LSTM_G, 1));
-    *c = at_common_scale(l, sum(l, product(l, f, *c), product(l, i, g)));
+    mlc_value *kept = product(l, f, *c), *added = product(l, i, g);
+    *c = at_common_scale(l, sum(l, kept, added));
     if (l->peephole)
         o = activate(l, 0, with_peephole(l, pre_o, 1, *c));
     *h = product(l, o, *c ? function(l, 2, *c) : NULL);
@@ -123,8 +124,8 @@ static bool gru(const layer *l, int64_t t, mlc_value **h, mlc_value **c) {
     (void)c;
     const int64_t H = l->r->hidden;
     mlc_value *x = from_input(l, t), *own = from_state(l, *h, 0, l->r->reset_after ? 3 : 2);
-    mlc_value *zr = sum(l, gates(l, x, 0, 2), l->r->reset_after ? gates(l, own, 0, 2) : own);
-    zr = activate(l, 0, zr);
+    mlc_value *zr = gates(l, x, 0, 2);
+    zr = activate(l, 0, sum(l, zr, l->r->reset_after ? gates(l, own, 0, 2) : own));
     mlc_value *z = part(l, zr, 0, 2 * H, 0, H), *r = part(l, zr, 0, 2 * H, H, H);
     mlc_value *n = l->r->reset_after ? product(l, r, gates(l, own, MLC_GRU_N, 1))
                                      : from_state(l, product(l, r, *h), MLC_GRU_N, 1);
@@ -139,7 +140,8 @@ static bool gru(const layer *l, int64_t t, mlc_value **h, mlc_value **c) {
 
 static bool rnn(const layer *l, int64_t t, mlc_value **h, mlc_value **c) {
     (void)c;
-    *h = activate(l, 0, sum(l, from_input(l, t), from_state(l, *h, 0, 1)));
+    mlc_value *x = from_input(l, t);
+    *h = activate(l, 0, sum(l, x, from_state(l, *h, 0, 1)));
     return *h != NULL;
 }
 

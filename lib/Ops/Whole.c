@@ -35,7 +35,8 @@ mlc_value *mlc_q_truncated(mlc_quant *q, mlc_value *a, mlc_value *b) {
                      mlc_escape(q->node->in[1]->name));
         return NULL;
     }
-    return mlc_q_exact(q, "Divide", mlc_q_times_sign(q, a, sign), mlc_q_times_sign(q, b, sign));
+    a = mlc_q_times_sign(q, a, sign);
+    return mlc_q_exact(q, "Divide", a, mlc_q_times_sign(q, b, sign));
 }
 
 /* (v + addend) >> bits, of integers. */

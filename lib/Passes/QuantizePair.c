@@ -156,8 +156,8 @@ static mlc_value *product(mlc_quant *q, const mlc_form *f, const plane *p, const
     for (int64_t i = 0; i < n; i++)
         c.u[i] = sign * (p->x0 + i / p->ny - pair->zero_x) * (p->y0 + i % p->ny - pair->zero_y);
     extremes(&c, n);
-    c.value = mlc_q_binary(q, "Mul", scaled(q, f->x, sign, -sign * pair->zero_x, 0),
-                           scaled(q, f->y, 1, -pair->zero_y, 0));
+    mlc_value *x = scaled(q, f->x, sign, -sign * pair->zero_x, 0);
+    c.value = mlc_q_binary(q, "Mul", x, scaled(q, f->y, 1, -pair->zero_y, 0));
     return by_one(q, p, &c);
 }
 
@@ -175,7 +175,8 @@ static mlc_value *small_ratio(mlc_quant *q, const mlc_form *f, const plane *p, c
         for (int64_t i = 0; i < n; i++)
             c.u[i] = mx * (p->x0 + i / p->ny) + my * (p->y0 + i % p->ny);
         extremes(&c, n);
-        c.value = mlc_q_binary(q, "Add", scaled(q, f->x, mx, 0, 0), scaled(q, f->y, my, 0, 0));
+        mlc_value *x = scaled(q, f->x, mx, 0, 0);
+        c.value = mlc_q_binary(q, "Add", x, scaled(q, f->y, my, 0, 0));
         return by_one(q, p, &c);
     }
     return NULL;
@@ -205,7 +206,8 @@ static mlc_value *sum(mlc_quant *q, const mlc_form *f, const plane *p, const mlc
                 my = (int64_t)rint(ldexp(pair->slope_y, shift)), a;
         if (!fit_plane(p, mx, my, shift, &a))
             continue;
-        mlc_value *u = mlc_q_binary(q, "Add", scaled(q, f->x, mx, a, 0), scaled(q, f->y, my, 0, 0));
+        mlc_value *x = scaled(q, f->x, mx, a, 0);
+        mlc_value *u = mlc_q_binary(q, "Add", x, scaled(q, f->y, my, 0, 0));
         return u ? limited(q, scaled(q, u, 1, 0, shift), p) : NULL;
     }
     return NULL;

@@ -121,8 +121,8 @@ static mlc_value *as_cells(mlc_quant *q, const mlc_form *f, const mlc_scan *s) {
         return mlc_q_binary(q, "Sub", table(q, cell, before, total, 0), less);
     for (int64_t i = 0; i < total; i++)
         before[i] += height[i];
-    return mlc_q_binary(q, "Sub", table(q, cell, before, total, 0),
-                        mlc_q_binary(q, "Mul", table(q, cell, height, total, 0), less));
+    mlc_value *start_of = table(q, cell, before, total, 0), *height_of = table(q, cell, height, total, 0);
+    return mlc_q_binary(q, "Sub", start_of, mlc_q_binary(q, "Mul", height_of, less));
 }
 
 /*
@@ -238,8 +238,8 @@ mlc_value *mlc_step_halving(mlc_quant *q, const mlc_form *f, const mlc_scan *s) 
     bit = bit ? mlc_q_binary(q, "BitAnd", bit, mlc_q_scalar(q, 1)) : NULL;
     if (bit && h[0].odd)
         bit = mlc_q_binary(q, "Sub", mlc_q_scalar(q, 1), bit);
-    mlc_value *in[3] = {bit ? mlc_q_binary(q, "Add", u, bit) : NULL, mlc_q_scalar(q, 1),
-                        mlc_q_scalar(q, half - 1)};
+    u = bit ? mlc_q_binary(q, "Add", u, bit) : NULL;
+    mlc_value *in[3] = {u, mlc_q_scalar(q, 1), mlc_q_scalar(q, half - 1)};
     mlc_value *v = mlc_q_node(q, "Rescale", in, 3, NULL, &shift, 1);
     if (v && below)
         v = mlc_q_binary(q, "Max", v, mlc_step_per_class(q, f, low));
