@@ -49,6 +49,8 @@ bool mlc_shape_broadcast(const mlc_shape *a, const mlc_shape *b, mlc_shape *out)
 
 int64_t mlc_shape_broadcast_index(const mlc_shape *from, const mlc_shape *to, int64_t i) {
     assert(from->rank <= to->rank);
+    if (mlc_shape_equal(from, to))
+        return i;
     int64_t index = 0, stride = 1;
     for (int k = 1; k <= from->rank; k++) {
         int64_t n = to->dim[to->rank - k], own = from->dim[from->rank - k];

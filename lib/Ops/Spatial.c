@@ -211,16 +211,25 @@ double mlc_window_convolve(const mlc_window *window, const mlc_tensor *x, double
     const mlc_conv_geometry *geo = &window->geometry;
     const int64_t depth = geo->channels_in / geo->group;
     const int64_t first = channel / (geo->channels_out / geo->group) * depth;
+    const int64_t x_first = (batch * geo->channels_in + first) * window->pixels,
+                  w_first = channel * depth * window->taps;
+    const double *x_floats = mlc_dtype_is_float(x->dtype) ? x->f : NULL,
+                 *w_floats = mlc_dtype_is_float(w->dtype) ? w->f : NULL;
+    int64_t begin[3], tap = 0;
     double sum = 0;
-    for (int64_t tap = 0; tap < window->taps; tap++) {
-        const int64_t at = mlc_window_at(window, position, tap);
-        if (at < 0)
-            continue;
-        for (int64_t c = 0; c < depth; c++)
-            sum +=
-                (mlc_tensor_real(x, (batch * geo->channels_in + first + c) * window->pixels + at) - x_zero) *
-                (mlc_tensor_real(w, (channel * depth + c) * window->taps + tap) - w_zero);
-    }
+    locate(window, position, 0, begin);
+    for (int64_t i = 0; i < geo->kernel[0]; i++)
+        for (int64_t j = 0; j < geo->kernel[1]; j++)
+            for (int64_t k = 0; k < geo->kernel[2]; k++, tap++) {
+                const int64_t a = begin[0] + i * geo->dilation[0], b = begin[1] + j * geo->dilation[1],
+                              c = begin[2] + k * geo->dilation[2];
+                if (a < 0 || a >= geo->in[0] || b < 0 || b >= geo->in[1] || c < 0 || c >= geo->in[2])
+                    continue;
+                int64_t from = x_first + (a * geo->in[1] + b) * geo->in[2] + c, by = w_first + tap;
+                for (int64_t n = 0; n < depth; n++, from += window->pixels, by += window->taps)
+                    sum += ((x_floats ? x_floats[from] : mlc_tensor_real(x, from)) - x_zero) *
+                           ((w_floats ? w_floats[by] : mlc_tensor_real(w, by)) - w_zero);
+            }
     return sum;
 }
 

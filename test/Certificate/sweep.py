@@ -1,4 +1,4 @@
-"""sweep.py [--models=DIR] [--build=DIR] [--inputs=N] [--seconds=S] [--markdown=FILE] [NAME...]
+"""sweep.py [--models=DIR] [--build=DIR] [--inputs=N] [--seconds=S] [--jobs=N] [--markdown=FILE] [NAME...]
 
 `mlc-opt --certify` on every model under DIR: the certified bound of each output, the worst error that a search over N inputs
 found (fewer where these would take more than S seconds), and how many results lie outside their bounds. Twice: on the whole default
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -52,17 +53,17 @@ def certify(options, path, inputs, extra):
 
 def certify_for(options, path, extra):
     """The same on as many inputs as the time allows, and how many these are."""
-    few = 50
+    start, few = 4, 50  # the first few inputs are the ones that are searched for longest
     try:
         times = [time.monotonic()]
-        for n in (1, few):
+        for n in (start, start + few):
             result = certify(options, path, n, extra)
             times.append(time.monotonic())
             if isinstance(result, str):
                 return result, 0
         once = max(times[2] - times[1] - (times[1] - times[0]), 1e-3) / few
         inputs = int(min(options.inputs, options.seconds / once))
-        return (certify(options, path, inputs, extra), inputs) if inputs > few else (result, few)
+        return (certify(options, path, inputs, extra), inputs) if inputs > start + few else (result, start + few)
     except subprocess.TimeoutExpired:
         return "takes too long", 0
 
@@ -96,6 +97,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(here, "..", "..", "build"))
     parser.add_argument("--inputs", type=int, default=100000)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--markdown")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
@@ -103,9 +105,9 @@ def main():
                for n in sorted(os.listdir(os.path.join(options.models, group)))]
     folders = [(n, f) for n, f in folders
                if os.path.exists(os.path.join(f, "model.onnx")) and (not options.names or n in options.names)]
-    lines, refused, violations, tightness = [], 0, 0, {}
-    for name, folder in folders:
-        mlp, rows = examine(options, folder)
+    lines, refused, violations, fewer, tightness = [], 0, 0, 0, {}
+    pool = ThreadPoolExecutor(options.jobs)
+    for (name, _), (mlp, rows) in zip(folders, pool.map(lambda f: examine(options, f[1]), folders)):
         for label, result, inputs in rows:
             if isinstance(result, str):
                 refused += 1
@@ -114,20 +116,22 @@ def main():
             lines.append(row_of(name, mlp, label, result, inputs))
             print(lines[-1], flush=True)
             violations += sum(r[4] for r in result)
+            fewer += inputs < options.inputs
             kind = "default" if label == "default" else "declared"
             for who in ["all models"] + ["MLPs (*)"] * mlp:
                 tightness.setdefault((kind, who), []).extend(r[3] for r in result if r[1] >= r[2] > 0)
     summary = [f"| {who} | {kind} | {len(t)} | {statistics.median(t):.3g} |" for (kind, who), t in sorted(tightness.items())]
-    print("\n".join(summary), f"\n{violations} violations, {refused} models refused")
+    print("\n".join(summary), f"\n{violations} violations, {refused} models refused, {fewer} rows cut short")
     if options.markdown:
         with open(options.markdown, "w") as f:
             f.write(f"""# Certified bounds against what a search finds
 
 Made by `test/Certificate/sweep.py --inputs={options.inputs} --seconds={options.seconds:g} --markdown FILE`: the output with the
-largest bound of each model, the largest error found, and their ratio. *Default* is the whole range of q15.16, +-32768; the
+largest bound of each model, the largest error found, and their ratio. {len(lines) - fewer} of {len(lines)} rows are of {options.inputs}
+inputs; the others, which say so, would have taken longer than {options.seconds:g} s. *Default* is the whole range of q15.16, +-32768; the
 other ranges are those of the recorded samples in 16 bits. Outputs that are exact, or in which no error was found (labels,
 whose bound speaks of ties), have no ratio. {violations} results outside their bounds; {refused} models use operators
-that are not supported or are too large.
+that are not supported.
 
 | outputs of | range | count | median of bound / worst |
 |---|---|---|---|
