@@ -56,14 +56,17 @@ def certify_for(options, path, extra):
     start, few = 4, 50  # the first few inputs are the ones that are searched for longest
     try:
         times = [time.monotonic()]
-        for n in (start, start + few):
+        for n in (start, start + few, start + 20 * few):
             result = certify(options, path, n, extra)
             times.append(time.monotonic())
             if isinstance(result, str):
                 return result, 0
-        once = max(times[2] - times[1] - (times[1] - times[0]), 1e-3) / few
+            seconds = [b - a for a, b in zip(times, times[1:])]
+            once = max(seconds[-1] - seconds[0], 1e-3) / (n - start or 1)
+            if n > start and seconds[-1] > 1.2 * seconds[0]:  # else it drowns in what all have
+                break
         inputs = int(min(options.inputs, options.seconds / once))
-        return (certify(options, path, inputs, extra), inputs) if inputs > start + few else (result, start + few)
+        return (certify(options, path, inputs, extra), inputs) if inputs > n else (result, n)
     except subprocess.TimeoutExpired:
         return "takes too long", 0
 
