@@ -8,6 +8,9 @@
 #include <math.h>
 #include <string.h>
 
+/* A range may grow by this factor where that saves limits: it costs a tenth of a bit. */
+#define MOST_WIDENED (1 + 1.0 / 16)
+
 /* A range too small to divide by gets some grid: its only number is the offset, or 0. */
 static double step_of(double reach, int64_t levels) {
     return reach > DBL_MIN * 0x1p60 ? reach / (double)levels : 1;
@@ -88,6 +91,24 @@ bool mlc_q_readers_grid(const mlc_quant *q, const mlc_value *v, mlc_grid *found)
     return any;
 }
 
+bool mlc_q_only_on_grids(const mlc_quant *q, const mlc_value *v) {
+    if (!q->seen || mlc_graph_is_output(q->from, v))
+        return false;
+    bool any = false;
+    MLC_FOR_NODES (q->from, node)
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k] != v)
+                continue;
+            const mlc_dot *dot = mlc_q_dot_of(q, node);
+            bool on_grid = dot ? dot->bits <= MLC_MOST_INPUT_BITS && mlc_q_dot_input(node) == v
+                               : mlc_q_keeps_grid(node) && mlc_q_only_on_grids(q, node->out[0]);
+            if (!on_grid)
+                return false;
+            any = true;
+        }
+    return any;
+}
+
 static bool all_fit(const mlc_value *x, int64_t lo, int64_t hi) {
     for (int64_t i = 0; i < mlc_q_elements(x); i++)
         if (x->lo[i] < lo || x->hi[i] > hi)
@@ -123,9 +144,13 @@ static mlc_value *limited(mlc_quant *q, mlc_value *x, const int64_t *class, int6
                           const mlc_grid *g) {
     int64_t n = mlc_q_elements(x), *lo = MLC_NEW_ARRAY(q->arena, n + 1, int64_t),
             *hi = MLC_NEW_ARRAY(q->arena, n + 1, int64_t);
-    bool same = true;
+    bool same = true, inside = true;
     for (int64_t c = 1; c < n_classes; c++)
         same = same && g[c].lo == g[0].lo && g[c].hi == g[0].hi;
+    for (int64_t i = 0; i < n; i++)
+        inside = inside && x->lo[i] >= g[class[i]].lo && x->hi[i] <= g[class[i]].hi;
+    if (inside)
+        return x;
     if (same && n_classes > 0)
         return mlc_q_saturate_to(q, x, g[0].lo, g[0].hi);
     for (int64_t i = 0; i < n; i++) {
@@ -207,15 +232,31 @@ static mlc_class *classes_of(mlc_quant *q, const mlc_value *x, const int64_t *cl
     return all;
 }
 
+/* Ranges somewhat wider than what was seen, where nothing can be outside then: limits
+ * take more than half of the instructions that put an element on its grid. */
+static void widen(mlc_quant *q, const mlc_value *x, const int64_t *class, int64_t n_classes,
+                  mlc_class *each) {
+    mlc_range *all = MLC_NEW_ARRAY(q->arena, n_classes + 1, mlc_range);
+    for (int64_t c = 0; c < n_classes; c++)
+        all[c] = each[c].range;
+    for (int64_t i = 0; i < mlc_q_elements(x); i++)
+        all[class[i]] =
+            join(all[class[i]], (mlc_range){.lo = mlc_q_real_lo(x, i), .hi = mlc_q_real_hi(x, i)});
+    for (int64_t c = 0; c < n_classes; c++)
+        if (all[c].hi - all[c].lo <= (each[c].range.hi - each[c].range.lo) * MOST_WIDENED)
+            each[c].range = all[c];
+}
+
 static bool choose_grids(mlc_quant *q, mlc_value *x, const int64_t *class, int64_t n_classes,
                          const mlc_dot *dot, bool offsets, mlc_operand *out) {
     int64_t levels = dot->levels, half = (levels + 1) / 2;
     mlc_range all = nothing;
-    const mlc_class *each = classes_of(q, x, class, n_classes, dot);
+    mlc_class *each = classes_of(q, x, class, n_classes, dot);
     for (int64_t c = 0; c < n_classes; c++)
         all = join(all, each[c].range);
     if (q->seen)
         all = common_range(q, dot);
+    widen(q, x, class, n_classes, each);
     out->grids = MLC_NEW_ARRAY(q->arena, n_classes + 1, mlc_grid);
     mlc_grid common = anchored_grid(all, levels, offsets);
     bool fits = all_fit(x, 0, levels) || all_fit(x, -half, half - 1), same = x->scale == common.step;

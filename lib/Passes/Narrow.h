@@ -23,6 +23,8 @@ typedef struct mlc_operand {
 bool mlc_q_keeps_grid(const mlc_node *node);
 /* The grid of all narrow products that read v; false where anything else reads it too. */
 bool mlc_q_readers_grid(const mlc_quant *q, const mlc_value *v, mlc_grid *found);
+/* Whether v is only read by products that put it on grids of what was seen. */
+bool mlc_q_only_on_grids(const mlc_quant *q, const mlc_value *v);
 /* x on the grids that `dot` is to have, element i on that of class[i]; with `offsets`, real 0 need
  * not be on it. */
 bool mlc_q_put_on_grid(mlc_quant *q, mlc_value *x, const int64_t *class, int64_t n_classes,

@@ -9,6 +9,7 @@
  */
 #include "Passes.h"
 
+#include "Narrow.h"
 #include "Precision.h"
 #include "Quant.h"
 #include "mlc/features.h"
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Inputs may be this much larger than what was seen in calibration. */
+/* Inputs may be this much larger than what was seen in calibration, unless they are then cut off anyway. */
 #define INPUT_MARGIN 2.0
 /* Saturation starts at this multiple of the seen magnitude ... */
 #define SATURATION_MARGIN 4.0
@@ -89,8 +90,9 @@ static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const
             return true;
         }
     }
+    bool on_grids = mlc_q_only_on_grids(q, from), positive = on_grids && q->seen_lo[from->id] >= 0;
     if (isfinite(seen) && seen > 0) {
-        frexp(seen * INPUT_MARGIN, &integer);
+        frexp(on_grids ? seen : seen * INPUT_MARGIN, &integer);
         fraction = MLC_WORK_BITS - integer;
         /* Features of very different sizes share the format: the small ones keep their digits. */
         if (fraction < MLC_WORK_FRACTION)
@@ -98,8 +100,10 @@ static bool float_input(mlc_quant *q, const mlc_value *from, mlc_value *v, const
         if (fraction > MLC_WIDE_BITS - integer)
             fraction = MLC_WIDE_BITS - integer;
     }
+    fraction += positive && integer + fraction == MLC_WORK_BITS; /* no sign */
     int64_t limit = (int64_t)1 << (integer + fraction);
-    on_grid(q, v, &(mlc_input_grid){.scale = ldexp(1, -fraction), .lo = -limit, .hi = limit - 1});
+    on_grid(q, v,
+            &(mlc_input_grid){.scale = ldexp(1, -fraction), .lo = positive ? 0 : -limit, .hi = limit - 1});
     return true;
 }
 
