@@ -3,18 +3,18 @@
 #include "mlc.h"
 
 /* Set by the loader. */
-volatile __u32 mlc_next = 0;  /* sample to evaluate */
+volatile __u32 mlc_next = 0;  /* sample to evaluate; the model looks it up itself, too */
 volatile __u32 mlc_count = 0; /* number of samples */
 
 /* Returns 0, or 1 when there is no such sample. */
 SEC("socket") int mlc_raw(struct __sk_buff *skb) {
     __u8 *in = mlc_in_get(&mlc_next), *out = mlc_out_get(&mlc_next), *frame = mlc_frame_get();
+    int failed = !in || !out || !frame;
+    if (!failed)
+        mlc_model(in, out, frame + mlc_frame_scratch);
     __u32 next = mlc_next + 1;
     mlc_next = next < mlc_count ? next : 0;
-    if (!in || !out || !frame)
-        return 1;
-    mlc_model(in, out, frame + mlc_frame_scratch);
-    return 0;
+    return failed;
 }
 
 char mlc_license[] SEC("license") = "GPL";

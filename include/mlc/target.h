@@ -21,6 +21,8 @@ typedef struct mlc_target {
     bool host_image;             /* carries .mlc.host */
     const char *const *verdicts; /* names of the hook's return values, ended by NULL */
     const char *pass, *drop;     /* verdicts of --on-error */
+    const char *in, *out;        /* maps of inputs and outputs; NULL: they lie in the frame */
+    const char *key;             /* the u32 by which they are looked up */
 
     /* Adds to the glue module the definitions that the entry declares (bpf-helpers/mlc.h). */
     bool (*glue)(struct mlc_codegen *cg, struct mlc_debug *debug);

@@ -134,8 +134,9 @@ static bool check_resolved(mlc_codegen *cg) {
 static bool add_glue(mlc_codegen *cg) {
     mlc_debug debug;
     mlc_debug_open(&debug, cg->module, cg->listing);
-    LLVMValueRef frame = mlc_bpf_map(&debug, "mlc_frame", BPF_MAP_TYPE_PERCPU_ARRAY, 4,
-                                     (unsigned)cg->layout.frame_size, (unsigned)cg->layout.n_entries);
+    LLVMValueRef frame =
+        mlc_bpf_map(&debug, "mlc_frame", BPF_MAP_TYPE_PERCPU_ARRAY, 4,
+                    (unsigned)mlc_frame_value_size(&cg->layout), (unsigned)cg->layout.n_entries);
     mlc_bpf_map_getter(&debug, "mlc_frame_get", frame, false);
     char sha[65];
     for (int i = 0; i < 32; i++)
@@ -149,7 +150,8 @@ static bool add_glue(mlc_codegen *cg) {
     return ok;
 }
 
-static bool add_model(mlc_codegen *cg) {
+/* NULL after reporting. */
+static LLVMModuleRef make_model(mlc_codegen *cg) {
     LLVMModuleRef m = new_module(cg, "model");
     mlc_debug debug;
     mlc_debug_open(&debug, m, cg->listing);
@@ -161,22 +163,39 @@ static bool add_model(mlc_codegen *cg) {
     LLVMDisposeMessage(message);
     if (!ok || !mlc_llvm_passes(cg, m, cg->machine, model_passes(cg->options->opt_level))) {
         LLVMDisposeModule(m);
-        return false;
+        return NULL;
     }
-    return link_into(cg, m);
+    return m;
 }
 
-static bool build_bpf(mlc_codegen *cg) {
+static bool add_entry(mlc_codegen *cg) {
     if (!add_glue(cg) || !link_entry(cg))
         return false;
     internalize(cg, true);
     if (!check_module(cg) || !mlc_llvm_passes(cg, cg->module, cg->machine, "default<O2>"))
         return false;
     drop_unused(cg);
-    if (!add_model(cg))
+    return true;
+}
+
+/* The model comes first: the sizes of maps depend on its code. */
+static bool build_bpf(mlc_codegen *cg) {
+    LLVMModuleRef model = make_model(cg);
+    if (!model)
+        return false;
+    if (!add_entry(cg)) {
+        LLVMDisposeModule(model);
+        return false;
+    }
+    if (!link_into(cg, model))
         return false;
     internalize(cg, false);
     return true;
+}
+
+static bool build_host(mlc_codegen *cg) {
+    LLVMModuleRef model = make_model(cg);
+    return model && link_into(cg, model);
 }
 
 static bool add_host_image(mlc_codegen *cg) {
@@ -260,7 +279,7 @@ bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
         return false;
     cg->module = new_module(cg, "mlc");
     mlc_arena_defer(cg->arena, mlc_llvm_dispose_module, cg->module);
-    if (cg->target->entry ? !build_bpf(cg) : !add_model(cg))
+    if (cg->target->entry ? !build_bpf(cg) : !build_host(cg))
         return false;
     const char *manifest = mlc_manifest(cg);
     mlc_section_bytes(cg->module, "mlc_manifest", ".mlc.manifest", manifest, strlen(manifest));

@@ -49,6 +49,9 @@ typedef struct mlc_layout {
     /* Packet targets: byte offsets of the parts of entry 0, which begins with inputs and outputs. */
     int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset;
     int64_t frame_size; /* of one entry */
+    /* Bytes of each area, from its first on, that speculation can reach (Loop.h); known once code is emitted.
+     */
+    int64_t reach[MLC_N_AREAS];
 } mlc_layout;
 
 /* The narrowest storage for all elements of v. */
@@ -62,6 +65,9 @@ bool mlc_is_rolled(const mlc_node *node);
 /* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
 bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout);
 int64_t mlc_area_size(const mlc_layout *layout, mlc_area area);
+/* Of the maps' values, with what speculation can reach as far as they may be that large. */
+int64_t mlc_frame_value_size(const mlc_layout *layout);
+int64_t mlc_tensors_value_size(const mlc_layout *layout, mlc_area area); /* IN or OUT, as maps of their own */
 
 typedef struct mlc_codegen {
     mlc_arena *arena;
@@ -98,19 +104,19 @@ void mlc_debug_open(mlc_debug *d, LLVMModuleRef module, const char *listing);
 void mlc_debug_close(mlc_debug *d);
 /* Gives a static function with pointer-to-bytes parameters its subprogram. */
 LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *const *params, int n, int line);
-/* The same for a global function `int f(struct *src, struct *dst, unsigned a, unsigned b)` whose
- * structs have the given sizes: the kernel verifies it once, on its own, knowing
- * only that. */
-LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size, int line);
-/* The same for `int f(struct *in, struct *out, struct *scratch, unsigned row, unsigned block)`. */
-LLVMMetadataRef mlc_debug_block(mlc_debug *d, LLVMValueRef fn, const int64_t sizes[3], int line);
+/* The same for a global function `int f(unsigned, unsigned)`, which the kernel verifies on
+ * its own; `areas`: in front are three pointers to bytes. */
+LLVMMetadataRef mlc_debug_aside(mlc_debug *d, LLVMValueRef fn, const char *const numbers[2], bool areas,
+                                int line);
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line);
 
 /* An ordinary BTF-defined map. Returns the global. */
 LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned key_size,
                          unsigned value_size, unsigned max_entries);
 /* The lookup of an entry of an array map: its address, or NULL. */
-LLVMValueRef mlc_bpf_map_entry(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, uint32_t key);
+LLVMValueRef mlc_bpf_map_lookup(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, LLVMValueRef key);
+/* The address of a constant u32. */
+LLVMValueRef mlc_bpf_key(LLVMModuleRef m, uint32_t key);
 /* Defines `ptr name(ptr index)` (parameter, the address of a u32, only with `indexed`): the map's element or
  * NULL. */
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed);

@@ -111,36 +111,14 @@ LLVMMetadataRef mlc_debug_function(mlc_debug *d, LLVMValueRef fn, const char *co
     return subprogram(d, fn, types, params, n, true, line);
 }
 
-/* Pointer to `struct mlc_bytes_N { unsigned char b[N]; }`. */
-static LLVMMetadataRef sized_pointer(mlc_debug *d, int64_t size) {
-    char name[48];
-    snprintf(name, sizeof name, "mlc_bytes_%lld", (long long)size);
-    uint64_t bits = (uint64_t)size * 8;
-    LLVMMetadataRef range = LLVMDIBuilderGetOrCreateSubrange(d->builder, 0, size);
-    LLVMMetadataRef array = LLVMDIBuilderCreateArrayType(d->builder, bits, 0, d->u8, &range, 1);
-    LLVMMetadataRef member = LLVMDIBuilderCreateMemberType(d->builder, d->file, "b", 1, d->file, 1, bits, 8,
-                                                           0, LLVMDIFlagZero, array);
-    LLVMMetadataRef type =
-        LLVMDIBuilderCreateStructType(d->builder, d->file, name, strlen(name), d->file, 1, bits, 8,
-                                      LLVMDIFlagZero, NULL, &member, 1, 0, NULL, "", 0);
-    return LLVMDIBuilderCreatePointerType(d->builder, type, 64, 0, 0, "", 0);
-}
-
-LLVMMetadataRef mlc_debug_global(mlc_debug *d, LLVMValueRef fn, int64_t src_size, int64_t dst_size,
-                                 int line) {
-    static const char *const names[] = {"src", "dst", "src_offset", "dst_offset"};
-    LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32, sized_pointer(d, src_size), sized_pointer(d, dst_size),
-                                             d->u32, d->u32};
-    return subprogram(d, fn, types, names, 4, false, line);
-}
-
-LLVMMetadataRef mlc_debug_block(mlc_debug *d, LLVMValueRef fn, const int64_t sizes[3], int line) {
-    static const char *const names[] = {"in", "out", "scratch", "row", "block"};
-    LLVMMetadataRef types[MAX_PARAMS + 1] = {d->i32};
-    for (int i = 0; i < 3; i++)
-        types[i + 1] = sized_pointer(d, sizes[i]);
-    types[4] = types[5] = d->u32;
-    return subprogram(d, fn, types, names, 5, false, line);
+LLVMMetadataRef mlc_debug_aside(mlc_debug *d, LLVMValueRef fn, const char *const numbers[2], bool areas,
+                                int line) {
+    const char *const names[] = {"in", "out", "scratch", numbers[0], numbers[1]};
+    LLVMMetadataRef bytes = LLVMDIBuilderCreatePointerType(d->builder, d->u8, 64, 0, 0, "", 0),
+                    types[MAX_PARAMS + 1] = {d->i32, bytes, bytes, bytes, d->u32, d->u32};
+    int skipped = areas ? 0 : 3;
+    types[skipped] = d->i32;
+    return subprogram(d, fn, types + skipped, names + skipped, MAX_PARAMS - skipped, false, line);
 }
 
 void mlc_debug_line(mlc_debug *d, LLVMBuilderRef b, LLVMMetadataRef scope, int line) {

@@ -262,19 +262,22 @@ static int64_t pack(const mlc_dense *d, const mlc_dense_run *r, int64_t block, i
     return (int64_t)packed;
 }
 
-mlc_dense_run mlc_dense_pack(mlc_lower *l, const mlc_dense *d, int64_t first, int64_t count, int outputs) {
+mlc_dense_run mlc_dense_run_of(const mlc_dense *d, int64_t first, int64_t count, int outputs) {
     mlc_dense_run r = {.first = first, .count = count, .outputs = outputs};
     r.sums = (outputs + d->lanes - 1) / d->lanes;
     r.stride = (d->n_chunks + d->inputs) * r.sums;
-    int64_t *words = MLC_NEW_ARRAY(l->arena, count * r.stride, int64_t), at = 0;
-    for (int64_t block = 0; block < count; block++)
-        for (int64_t c = 0; c < d->n_chunks; c++) {
-            for (int sum = 0; sum < r.sums; sum++)
-                words[at++] = pack(d, &r, block, c, -1, sum);
-            for (int64_t k = d->chunk[c]; k < d->chunk[c + 1]; k++)
-                for (int sum = 0; sum < r.sums; sum++)
-                    words[at++] = pack(d, &r, block, c, k, sum);
-        }
-    r.words = mlc_lower_words(l, words, at);
     return r;
+}
+
+void mlc_dense_emit_words(mlc_lower *l, const mlc_dense *d, mlc_dense_run *r, int64_t behind) {
+    int64_t *words = MLC_NEW_ARRAY(l->arena, r->count * r->stride, int64_t), at = 0;
+    for (int64_t block = 0; block < r->count; block++)
+        for (int64_t c = 0; c < d->n_chunks; c++) {
+            for (int sum = 0; sum < r->sums; sum++)
+                words[at++] = pack(d, r, block, c, -1, sum);
+            for (int64_t k = d->chunk[c]; k < d->chunk[c + 1]; k++)
+                for (int sum = 0; sum < r->sums; sum++)
+                    words[at++] = pack(d, r, block, c, k, sum);
+        }
+    r->words = mlc_lower_words(l, words, at, behind * r->stride);
 }

@@ -41,6 +41,8 @@ typedef struct mlc_dense_run {
 const mlc_node *mlc_dense_bottom(const mlc_lower *l, const mlc_node *node, const mlc_node *linear);
 /* p->bottom is mlc_dense_bottom. */
 mlc_dense mlc_dense_plan(mlc_lower *l, mlc_pattern *p, const mlc_node *linear);
-mlc_dense_run mlc_dense_pack(mlc_lower *l, const mlc_dense *d, int64_t first, int64_t count, int outputs);
+mlc_dense_run mlc_dense_run_of(const mlc_dense *d, int64_t first, int64_t count, int outputs);
+/* Sets r->words, with room for so many blocks behind them. */
+void mlc_dense_emit_words(mlc_lower *l, const mlc_dense *d, mlc_dense_run *r, int64_t behind);
 
 #endif

@@ -1,27 +1,31 @@
 /*
- * Where functions find what lies in the frame. Entry 0 is a parameter. The others are
- * looked up, in front of the function's code, once that asks for them; on the host
- * one entry lies behind the other.
+ * Where functions find the areas. What is no parameter is looked up, in front of the
+ * function's code, once that asks for it; on the host the entries of the frame lie
+ * one behind the other.
  */
 #include "Lowering.h"
 
 #include <string.h>
 
+bool mlc_lower_is_bpf(const mlc_lower *l) {
+    return strncmp(LLVMGetTarget(l->module), "bpf", 3) == 0;
+}
+
 static LLVMBasicBlockRef append_block(mlc_lower *l) {
     return LLVMAppendBasicBlockInContext(l->context, l->function, "");
 }
 
-void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int line) {
+void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int line, bool looks_up) {
     l->function = fn;
     l->scope = scope;
     l->memo = NULL;
     l->pool_base = NULL;
-    for (int area = MLC_AREA_SCRATCH + 1; area < MLC_N_AREAS; area++)
-        l->base[area] = NULL;
+    memset(l->base, 0, sizeof l->base);
+    l->frame = l->fence = NULL;
     l->prologue = append_block(l);
     LLVMPositionBuilderAtEnd(l->builder, l->prologue);
     mlc_debug_line(l->debug, l->builder, scope, line);
-    if (l->cg->layout.n_entries == 1)
+    if (!looks_up && l->cg->layout.n_entries == 1)
         return;
     LLVMBasicBlockRef code = append_block(l);
     LLVMBuildBr(l->builder, code);
@@ -36,16 +40,20 @@ static void build_return(mlc_lower *l) {
         LLVMBuildRet(l->builder, LLVMConstNull(result));
 }
 
+/* What the glue and the entry define. */
+static LLVMValueRef global(mlc_lower *l, const char *name, LLVMTypeRef type) {
+    LLVMValueRef g = LLVMGetNamedGlobal(l->module, name);
+    return g ? g : LLVMAddGlobal(l->module, type, name);
+}
+
 /* Nothing is NULL in fact, but the verifier asks for the test. */
-static LLVMValueRef look_up(mlc_lower *l, unsigned entry) {
-    LLVMValueRef map = LLVMGetNamedGlobal(l->module, "mlc_frame");
-    if (!map)
-        map = LLVMAddGlobal(l->module, LLVMArrayType2(l->ptr, 4), "mlc_frame");
-    LLVMValueRef end = LLVMGetBasicBlockTerminator(l->prologue);
+static LLVMValueRef look_up(mlc_lower *l, const char *name, LLVMValueRef key) {
+    LLVMValueRef map = global(l, name, LLVMArrayType2(l->ptr, 4)),
+                 end = LLVMGetBasicBlockTerminator(l->prologue);
     LLVMBasicBlockRef code = LLVMGetSuccessor(end, 0), none = append_block(l), found = append_block(l);
     LLVMInstructionEraseFromParent(end);
     LLVMPositionBuilderAtEnd(l->builder, l->prologue);
-    LLVMValueRef base = mlc_bpf_map_entry(l->module, l->builder, map, entry);
+    LLVMValueRef base = mlc_bpf_map_lookup(l->module, l->builder, map, key);
     LLVMBuildCondBr(l->builder, LLVMBuildIsNotNull(l->builder, base, ""), found, none);
     LLVMPositionBuilderAtEnd(l->builder, none);
     build_return(l);
@@ -55,22 +63,50 @@ static LLVMValueRef look_up(mlc_lower *l, unsigned entry) {
     return base;
 }
 
-static LLVMValueRef behind(mlc_lower *l, unsigned entry) {
-    int64_t offset = 0;
-    for (unsigned k = 0; k < entry; k++)
-        offset += l->cg->layout.entry_size[k];
+static LLVMValueRef behind(mlc_lower *l, LLVMValueRef base, int64_t offset) {
     LLVMPositionBuilderBefore(l->builder, LLVMGetBasicBlockTerminator(l->prologue));
     LLVMValueRef bytes = mlc_l_const(l, offset);
-    return LLVMBuildGEP2(l->builder, l->i8, l->base[MLC_AREA_SCRATCH], &bytes, 1, "");
+    return LLVMBuildGEP2(l->builder, l->i8, base, &bytes, 1, "");
+}
+
+static LLVMValueRef look_up_entry(mlc_lower *l, unsigned k) {
+    return look_up(l, "mlc_frame", mlc_bpf_key(l->module, k));
+}
+
+static LLVMValueRef find(mlc_lower *l, mlc_area area) {
+    const mlc_layout *layout = &l->cg->layout;
+    const mlc_target *target = l->cg->target;
+    const char *map = area == MLC_AREA_IN ? target->in : area == MLC_AREA_OUT ? target->out : NULL;
+    if (map)
+        return look_up(l, map, global(l, target->key, l->i32));
+    if (area > MLC_AREA_SCRATCH)
+        return look_up_entry(l, area - MLC_AREA_SCRATCH);
+    if (!l->frame)
+        l->frame = look_up_entry(l, 0);
+    return behind(l, l->frame,
+                  area == MLC_AREA_SCRATCH ? layout->scratch_offset
+                  : area == MLC_AREA_OUT   ? layout->out_offset
+                                           : 0);
+}
+
+/* The host's, of an entry behind the first. */
+static LLVMValueRef find_entry(mlc_lower *l, mlc_area area) {
+    int64_t offset = 0;
+    for (int a = MLC_AREA_SCRATCH; a < (int)area; a++)
+        offset += mlc_area_size(&l->cg->layout, (mlc_area)a);
+    return behind(l, l->base[MLC_AREA_SCRATCH], offset);
 }
 
 LLVMValueRef mlc_lower_base(mlc_lower *l, mlc_area area) {
     if (!l->base[area]) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
-        unsigned entry = area - MLC_AREA_SCRATCH;
-        bool bpf = strncmp(LLVMGetTarget(l->module), "bpf", 3) == 0;
-        l->base[area] = bpf ? look_up(l, entry) : behind(l, entry);
+        l->base[area] = mlc_lower_is_bpf(l) ? find(l, area) : find_entry(l, area);
         LLVMPositionBuilderAtEnd(l->builder, here);
     }
     return l->base[area];
+}
+
+void mlc_lower_reach(mlc_lower *l, mlc_area area, int64_t bytes) {
+    if (bytes > l->cg->layout.reach[area])
+        l->cg->layout.reach[area] = bytes;
 }

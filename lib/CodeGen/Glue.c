@@ -64,7 +64,7 @@ LLVMValueRef mlc_bpf_map(mlc_debug *d, const char *name, unsigned type, unsigned
 
 /* Without CAP_PERFMON the verifier puts a speculation barrier behind every store
  * to the stack: a constant key lies in .rodata. */
-static LLVMValueRef constant_key(LLVMModuleRef m, uint32_t key) {
+LLVMValueRef mlc_bpf_key(LLVMModuleRef m, uint32_t key) {
     char name[32];
     snprintf(name, sizeof name, "mlc_key_%u", key);
     if (!LLVMGetNamedGlobal(m, name))
@@ -72,17 +72,13 @@ static LLVMValueRef constant_key(LLVMModuleRef m, uint32_t key) {
     return LLVMGetNamedGlobal(m, name);
 }
 
-static LLVMValueRef look_up(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, LLVMValueRef key) {
+LLVMValueRef mlc_bpf_map_lookup(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, LLVMValueRef key) {
     LLVMContextRef context = LLVMGetModuleContext(m);
     LLVMTypeRef ptr = LLVMPointerTypeInContext(context, 0), params[2] = {ptr, ptr},
                 type = LLVMFunctionType(ptr, params, 2, false);
     LLVMValueRef number = LLVMConstInt(LLVMInt64TypeInContext(context), BPF_FUNC_map_lookup_elem, false),
                  args[2] = {map, key};
     return LLVMBuildCall2(b, type, LLVMConstIntToPtr(number, ptr), args, 2, "");
-}
-
-LLVMValueRef mlc_bpf_map_entry(LLVMModuleRef m, LLVMBuilderRef b, LLVMValueRef map, uint32_t key) {
-    return look_up(m, b, map, constant_key(m, key));
 }
 
 void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool indexed) {
@@ -97,8 +93,8 @@ void mlc_bpf_map_getter(mlc_debug *d, const char *name, LLVMValueRef map, bool i
     LLVMBuilderRef b = LLVMCreateBuilderInContext(d->context);
     LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(d->context, fn, ""));
     mlc_debug_line(d, b, scope, 1);
-    LLVMValueRef key = indexed ? LLVMGetParam(fn, 0) : constant_key(d->module, 0);
-    LLVMBuildRet(b, look_up(d->module, b, map, key));
+    LLVMValueRef key = indexed ? LLVMGetParam(fn, 0) : mlc_bpf_key(d->module, 0);
+    LLVMBuildRet(b, mlc_bpf_map_lookup(d->module, b, map, key));
     LLVMDisposeBuilder(b);
 }
 

@@ -292,6 +292,23 @@ bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_
     return true;
 }
 
+static int64_t most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+int64_t mlc_frame_value_size(const mlc_layout *layout) {
+    int64_t size = layout->frame_size;
+    for (int k = 0; k < layout->n_entries; k++)
+        size = most(size, (k ? 0 : layout->scratch_offset) + layout->reach[MLC_AREA_SCRATCH + k]);
+    if (layout->scratch_offset)
+        size = most(size, most(layout->reach[MLC_AREA_IN], layout->out_offset + layout->reach[MLC_AREA_OUT]));
+    return size < MAX_PERCPU_VALUE ? round_up8(size) : MAX_PERCPU_VALUE;
+}
+
+int64_t mlc_tensors_value_size(const mlc_layout *layout, mlc_area area) {
+    return round_up8(most(mlc_area_size(layout, area), layout->reach[area]));
+}
+
 int64_t mlc_area_size(const mlc_layout *layout, mlc_area area) {
     return area == MLC_AREA_IN    ? layout->in_size
            : area == MLC_AREA_OUT ? layout->out_size

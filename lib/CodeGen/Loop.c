@@ -9,6 +9,24 @@ int mlc_loop_carry(mlc_loop *loop, LLVMValueRef start) {
     return loop->n++;
 }
 
+void mlc_loop_fence(mlc_lower *l, LLVMValueRef counter) {
+    if (!mlc_lower_is_bpf(l))
+        return;
+    if (!l->fence) {
+        LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder), first = LLVMGetEntryBasicBlock(l->function);
+        LLVMPositionBuilderBefore(l->builder, LLVMGetFirstInstruction(first));
+        l->fence = LLVMBuildAlloca(l->builder, l->i64, "");
+        LLVMPositionBuilderAtEnd(l->builder, here);
+    }
+    LLVMSetVolatile(LLVMBuildStore(l->builder, counter, l->fence), true);
+}
+
+LLVMValueRef mlc_loop_move(mlc_lower *l, LLVMValueRef pointer, int64_t bytes) {
+    LLVMValueRef at = mlc_lower_barrier(l, LLVMBuildPtrToInt(l->builder, pointer, l->i64, "")),
+                 step = mlc_l_const(l, bytes);
+    return LLVMBuildGEP2(l->builder, l->i8, LLVMBuildIntToPtr(l->builder, at, l->ptr, ""), &step, 1, "");
+}
+
 void mlc_loop_begin(mlc_lower *l, mlc_loop *loop) {
     loop->at = mlc_l_const(l, 0);
     if (loop->count == 1)
@@ -25,6 +43,7 @@ void mlc_loop_begin(mlc_lower *l, mlc_loop *loop) {
     LLVMValueRef zero = loop->at;
     loop->at = LLVMBuildPhi(l->builder, l->i64, "");
     LLVMAddIncoming(loop->at, &zero, &before, 1);
+    mlc_loop_fence(l, loop->at);
 }
 
 void mlc_loop_end(mlc_lower *l, mlc_loop *loop) {
@@ -34,7 +53,7 @@ void mlc_loop_end(mlc_lower *l, mlc_loop *loop) {
             LLVMAddIncoming(loop->carried[k], &loop->next[k], &end, 1);
         LLVMValueRef next = LLVMBuildAdd(l->builder, loop->at, mlc_l_const(l, 1), "");
         LLVMAddIncoming(loop->at, &next, &end, 1);
-        LLVMValueRef more = LLVMBuildICmp(l->builder, LLVMIntNE, next, mlc_l_const(l, loop->count), "");
+        LLVMValueRef more = LLVMBuildICmp(l->builder, LLVMIntULT, next, mlc_l_const(l, loop->count), "");
         LLVMBasicBlockRef behind = LLVMAppendBasicBlockInContext(l->context, l->function, "");
         LLVMBuildCondBr(l->builder, more, loop->head, behind);
         LLVMPositionBuilderAtEnd(l->builder, behind);

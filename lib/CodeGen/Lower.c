@@ -63,11 +63,11 @@ LLVMValueRef mlc_lower_barrier(mlc_lower *l, LLVMValueRef x) {
 
 void mlc_lower_join(mlc_lower *l) {
     static const char jumps[] = "goto +0\n\tgoto +0";
-    if (strncmp(LLVMGetTarget(l->module), "bpf", 3) != 0)
+    if (!mlc_lower_is_bpf(l))
         return;
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), NULL, 0, false);
-    LLVMValueRef code = LLVMGetInlineAsm(type, jumps, sizeof jumps - 1, "", 0, true, false,
-                                         LLVMInlineAsmDialectATT, false);
+    LLVMValueRef code =
+        LLVMGetInlineAsm(type, jumps, sizeof jumps - 1, "", 0, true, false, LLVMInlineAsmDialectATT, false);
     LLVMBuildCall2(l->builder, type, code, NULL, 0, "");
 }
 

@@ -18,8 +18,10 @@ struct mlc_lower {
 
     LLVMValueRef function; /* being filled */
     LLVMMetadataRef scope;
-    LLVMValueRef base[MLC_N_AREAS]; /* parameters of `function`; entries of the frame: mlc_lower_base */
-    LLVMBasicBlockRef prologue;     /* of `function`, where entries are looked up */
+    LLVMValueRef base[MLC_N_AREAS]; /* by mlc_lower_base; NULL: not yet looked up in `function` */
+    LLVMValueRef frame;             /* entry 0 of the map, likewise */
+    LLVMValueRef fence;             /* of loops in `function` (Loop.h); NULL: not yet there */
+    LLVMBasicBlockRef prologue;     /* of `function`, where areas are looked up */
 
     LLVMValueRef barrier;
     LLVMTypeRef barrier_type;
@@ -42,10 +44,14 @@ struct mlc_lower {
 
 #define MLC_ROLL_PREFIX "mlc_roll_"
 
-/* Begins to emit a function. The areas that are its parameters are set by the caller. */
-void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int line);
+bool mlc_lower_is_bpf(const mlc_lower *l);
+/* Begins to emit a function. The areas that are its parameters are then set by the caller;
+ * looks_up: there may be others, besides the frame's entries behind the first. */
+void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int line, bool looks_up);
 /* The first byte of an area. */
 LLVMValueRef mlc_lower_base(mlc_lower *l, mlc_area area);
+/* Speculation can reach that many bytes of it. */
+void mlc_lower_reach(mlc_lower *l, mlc_area area, int64_t bytes);
 
 /* Element i of a stored value, as the node at its root computes it; stores it. */
 void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i);
@@ -82,8 +88,8 @@ LLVMTypeRef mlc_lower_int(mlc_lower *l, int width);
 /* An integer in memory, as an i64, and back. `base` is a pointer, offsets are bytes. */
 LLVMValueRef mlc_lower_load(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s);
 void mlc_lower_store(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storage s, LLVMValueRef x);
-/* n 64-bit numbers in .rodata. */
-LLVMValueRef mlc_lower_words(mlc_lower *l, const int64_t *data, int64_t n);
+/* n 64-bit numbers in .rodata, with so many zeros behind them. */
+LLVMValueRef mlc_lower_words(mlc_lower *l, const int64_t *data, int64_t n, int64_t zeros);
 
 /* mlc_l_input of a value of l->pattern. */
 LLVMValueRef mlc_pattern_input(mlc_lower *l, const mlc_value *v);

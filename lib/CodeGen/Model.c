@@ -186,9 +186,9 @@ static LLVMValueRef begin_function(mlc_lower *l, const char *name, LLVMLinkage l
     LLVMSetLinkage(fn, linkage);
     mlc_lower_attribute(l, fn, "noinline");
     mlc_lower_attribute(l, fn, "nounwind");
+    mlc_lower_enter(l, fn, mlc_debug_function(l->debug, fn, params, 3, 1), 1, false);
     for (unsigned k = 0; k < 3; k++)
         l->base[MLC_AREA_IN + k] = LLVMGetParam(fn, k);
-    mlc_lower_enter(l, fn, mlc_debug_function(l->debug, fn, params, 3, 1), 1);
     return fn;
 }
 

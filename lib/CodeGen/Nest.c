@@ -1,6 +1,7 @@
 #include "Nest.h"
 
 #include "Aside.h"
+#include "Loop.h"
 
 /* Estimated instructions of one call: enough to make little of its own cost, few
  * enough to be verified turn by turn. */
@@ -51,28 +52,16 @@ static split split_nest(const mlc_nest *nest, int64_t cost) {
     return s;
 }
 
-static mlc_area area_of(const mlc_lower *l, const mlc_value *v) {
-    return l->cg->layout.place[v->id].area;
-}
-
-static int64_t area_size(const mlc_lower *l, const mlc_value *v) {
-    return mlc_area_size(&l->cg->layout, area_of(l, v));
-}
-
 /* What is at the core of loops. `at` are two offsets or two pointers. */
 typedef struct core {
     void (*emit)(mlc_lower *l, const struct core *c, LLVMValueRef at[2]);
-    LLVMValueRef fn, area[2]; /* of calls */
-    LLVMTypeRef type;
+    const mlc_aside *aside;                       /* of calls */
     void (*body)(mlc_lower *l, const void *user); /* of bodies */
     const void *user;
 } core;
 
 static LLVMValueRef advance(mlc_lower *l, LLVMValueRef at, int64_t by) {
-    LLVMTypeRef type = LLVMTypeOf(at);
-    LLVMValueRef step = LLVMConstInt(type == l->ptr ? l->i64 : type, (unsigned long long)by, false);
-    return type == l->ptr ? LLVMBuildGEP2(l->builder, l->i8, at, &step, 1, "")
-                          : LLVMBuildAdd(l->builder, at, step, "");
+    return LLVMTypeOf(at) == l->ptr ? mlc_loop_move(l, at, by) : mlc_l_add(l, at, mlc_l_const(l, by));
 }
 
 /* for (i = 0; i < count; i++) around what levels remain; ends in the block behind the loop. */
@@ -91,6 +80,7 @@ static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const LLVMValu
     LLVMValueRef i = LLVMBuildPhi(l->builder, l->i64, ""), at[2];
     for (int k = 0; k < 2; k++)
         at[k] = LLVMBuildPhi(l->builder, LLVMTypeOf(start[k]), "");
+    mlc_loop_fence(l, i);
     emit_loops(l, nest, n + 1, at, c);
     LLVMBasicBlockRef end = LLVMGetInsertBlock(l->builder), from[2] = {entry, end};
     for (int k = 0; k < 2; k++)
@@ -104,8 +94,7 @@ static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const LLVMValu
 }
 
 static void emit_call(mlc_lower *l, const core *c, LLVMValueRef at[2]) {
-    LLVMValueRef args[4] = {c->area[0], c->area[1], at[0], at[1]};
-    LLVMBuildCall2(l->builder, c->type, c->fn, args, 4, "");
+    mlc_aside_call(l, c->aside, at);
 }
 
 static void emit_body(mlc_lower *l, const core *c, LLVMValueRef at[2]) {
@@ -122,38 +111,40 @@ static int64_t reach(const mlc_nest *outer, int k) {
     return most;
 }
 
-static LLVMValueRef emit_function(mlc_lower *l, const split *s, int line, const core *body,
-                                  LLVMTypeRef *type) {
-    LLVMTypeRef params[4] = {l->ptr, l->ptr, l->i32, l->i32};
-    *type = LLVMFunctionType(l->i32, params, 4, false);
-    LLVMValueRef fn = mlc_aside_function(l, *type), at[2];
-    LLVMMetadataRef scope =
-        mlc_debug_global(l->debug, fn, area_size(l, s->inner.src), area_size(l, s->inner.dst), line);
-    mlc_aside aside = mlc_aside_begin(l, fn, scope, line);
-    l->roll_src = s->inner.src;
-    l->roll_dst = s->inner.dst;
-    for (unsigned k = 0; k < 2; k++) {
-        LLVMValueRef area = LLVMGetParam(fn, k),
-                     offset = LLVMBuildZExt(l->builder, LLVMGetParam(fn, 2 + k), l->i64, "");
-        mlc_aside_require(l, LLVMBuildIsNotNull(l->builder, area, ""));
-        mlc_aside_require(
-            l, LLVMBuildICmp(l->builder, LLVMIntULE, offset, mlc_l_const(l, reach(&s->outer, (int)k)), ""));
-        at[k] = LLVMBuildGEP2(l->builder, l->i8, area, &offset, 1, "");
+/* Bytes of the value's area that pointers to its positions reach. */
+static int64_t pointed(const mlc_lower *l, const mlc_nest *inner, const mlc_value *v, int k) {
+    const mlc_place *place = &l->cg->layout.place[v->id];
+    int64_t end = place->offset + mlc_shape_elements(&v->shape) * place->storage.width;
+    for (int d = 0; d < inner->n; d++)
+        end += k ? inner->level[d].dst : inner->level[d].src;
+    return end;
+}
+
+static mlc_aside emit_function(mlc_lower *l, const split *s, int line, const core *body) {
+    static const char *const names[2] = {"src_offset", "dst_offset"};
+    const int64_t most[2] = {reach(&s->outer, 0), reach(&s->outer, 1)};
+    const mlc_value *values[2] = {s->inner.src, s->inner.dst};
+    LLVMValueRef at[2];
+    mlc_aside aside = mlc_aside_begin(l, line, names, most, at);
+    l->roll_src = values[0];
+    l->roll_dst = values[1];
+    for (int k = 0; k < 2; k++) {
+        mlc_area area = l->cg->layout.place[values[k]->id].area;
+        at[k] = LLVMBuildGEP2(l->builder, l->i8, mlc_lower_base(l, area), &at[k], 1, "");
+        mlc_lower_reach(l, area, pointed(l, &s->inner, values[k], k));
     }
     emit_loops(l, &s->inner, 0, at, body);
     mlc_aside_end(l, &aside);
-    return fn;
+    return aside;
 }
 
 void mlc_nest_emit(mlc_lower *l, const mlc_nest *nest, int line, int64_t cost,
                    void (*body)(mlc_lower *l, const void *user), const void *user) {
     split s = split_nest(nest, cost);
     core inside = {.emit = emit_body, .body = body, .user = user}, outside = {.emit = emit_call};
-    outside.fn = emit_function(l, &s, line, &inside, &outside.type);
-    const mlc_value *values[2] = {nest->src, nest->dst};
-    for (int k = 0; k < 2; k++)
-        outside.area[k] = mlc_lower_base(l, area_of(l, values[k]));
+    mlc_aside aside = emit_function(l, &s, line, &inside);
+    outside.aside = &aside;
     mlc_debug_line(l->debug, l->builder, l->scope, line);
-    LLVMValueRef zero = LLVMConstInt(l->i32, 0, false);
+    LLVMValueRef zero = mlc_l_const(l, 0);
     emit_loops(l, &s.outer, 0, (LLVMValueRef[]){zero, zero}, &outside);
 }

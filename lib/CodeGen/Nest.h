@@ -10,10 +10,9 @@
  * The inner levels are a global function, which the kernel verifies once however
  * often it is called:
  *
- *   int mlc_roll_N(struct *src, struct *dst, u32 src_offset, u32 dst_offset)
+ *   int mlc_roll_N(u32 src_offset, u32 dst_offset)
  *
- * src and dst are the areas that hold the values, the offsets lead to the first
- * position of the call. Loops with constant bounds around the code there, and
+ * The offsets lead to the first position of the call. Loops with constant bounds around the code there, and
  * around the calls, take care of all positions: a call costs some 7 ns, and every
  * turn of a loop is verified, so that neither alone would do.
  */

@@ -115,7 +115,7 @@ void mlc_object_stats(mlc_codegen *cg, const char *data, size_t size, mlc_stats 
         if (depth > stats->stack)
             stats->stack = depth;
     }
-    stats->scratch = (long)(cg->layout.frame_size * cg->layout.n_entries);
+    stats->scratch = (long)(mlc_frame_value_size(&cg->layout) * cg->layout.n_entries);
     if (cg->options->report)
         count_work(cg, o, stats);
 }

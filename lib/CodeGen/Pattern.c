@@ -9,6 +9,7 @@ struct mlc_pattern_value {
     mlc_value *copy;
     const mlc_value *original; /* NULL: a column */
     int column;
+    int stream;     /* of a stored value with an element for each; else -1 */
     LLVMValueRef x; /* of the element being emitted; NULL: not yet there */
     mlc_pattern_value *next;
 };
@@ -45,7 +46,8 @@ static mlc_value *hull(mlc_lower *l, const int64_t *lo, const int64_t *hi, int64
 
 static mlc_value *add(mlc_lower *l, mlc_pattern *p, const mlc_value *original, int column, mlc_value *copy) {
     mlc_pattern_value *v = MLC_NEW(l->arena, mlc_pattern_value);
-    *v = (mlc_pattern_value){.copy = copy, .original = original, .column = column, .next = p->values};
+    *v = (mlc_pattern_value){
+        .copy = copy, .original = original, .column = column, .stream = -1, .next = p->values};
     p->values = v;
     return copy;
 }
@@ -100,6 +102,11 @@ static mlc_value *copy_of_node(mlc_lower *l, mlc_pattern *p, const mlc_node *nod
     return mlc_interval_provable(l->cg->graph, copy) ? add(l, p, node->out[0], 0, copy->out[0]) : NULL;
 }
 
+static int add_stream(mlc_pattern *p, const mlc_value *v) {
+    p->stream[p->n_streams] = (mlc_pattern_stream){.value = v};
+    return p->n_streams++;
+}
+
 /* Of operand v of a node with outputs of shape `to`. */
 static mlc_value *copy_of(mlc_lower *l, mlc_pattern *p, const mlc_value *v, const mlc_shape *to) {
     if (v->constant)
@@ -113,50 +120,99 @@ static mlc_value *copy_of(mlc_lower *l, mlc_pattern *p, const mlc_value *v, cons
     if (place->area == MLC_AREA_NONE)
         return copy_of_node(l, p, v->producer);
     int64_t n = elements(v);
-    if (place->features || (n != 1 && n != p->elements))
+    bool each = n == p->elements;
+    if (place->features || (n != 1 && !each) || (each && p->n_streams == MLC_PATTERN_STREAMS))
         return NULL;
-    return add(l, p, v, 0, hull(l, v->lo, v->hi, n));
+    mlc_value *copy = add(l, p, v, 0, hull(l, v->lo, v->hi, n));
+    if (each)
+        p->values->stream = add_stream(p, v);
+    return copy;
 }
 
 mlc_pattern *mlc_pattern_make(mlc_lower *l, const mlc_node *node, const mlc_node *bottom) {
     mlc_pattern *p = MLC_NEW(l->arena, mlc_pattern);
-    *p = (mlc_pattern){
-        .node = node, .elements = elements(node->out[0]), .element = mlc_l_const(l, 0), .bottom = bottom};
+    *p = (mlc_pattern){.node = node, .elements = elements(node->out[0]), .bottom = bottom};
+    add_stream(p, node->out[0]);
+    add_stream(p, NULL);
     if (p->elements == 0)
         return NULL;
     p->result = node == bottom ? copy_of(l, p, node->out[0], &node->out[0]->shape) : copy_of_node(l, p, node);
     return p->result ? p : NULL;
 }
 
-static void emit_table(mlc_lower *l, mlc_pattern *p) {
+/* --- emission --- */
+
+static void emit_table(mlc_lower *l, mlc_pattern *p, int64_t behind) {
     int64_t *data = MLC_NEW_ARRAY(l->arena, p->elements * p->n_columns, int64_t);
     for (int64_t i = 0; i < p->elements; i++)
         for (int c = 0; c < p->n_columns; c++)
             data[i * p->n_columns + c] = p->column[c][i];
-    p->table = mlc_lower_words(l, data, p->elements * p->n_columns);
+    p->table = mlc_lower_words(l, data, p->elements * p->n_columns, behind * p->n_columns);
 }
 
-/* base + (element + plus) * stride */
-static LLVMValueRef at_element(mlc_lower *l, const mlc_pattern *p, LLVMValueRef base, int64_t stride) {
-    LLVMValueRef move = mlc_l_mul_const(l, p->element, stride);
-    return LLVMBuildGEP2(l->builder, l->i8, base, &move, 1, "");
+static const mlc_place *place_of(const mlc_lower *l, const mlc_value *v) {
+    return &l->cg->layout.place[v->id];
+}
+
+/* Bytes of one element. */
+static int64_t stride(const mlc_lower *l, const mlc_pattern *p, const mlc_pattern_stream *s) {
+    return s->value ? place_of(l, s->value)->storage.width : 8 * p->n_columns;
+}
+
+static LLVMValueRef move(mlc_lower *l, LLVMValueRef at, LLVMValueRef bytes) {
+    return LLVMBuildGEP2(l->builder, l->i8, at, &bytes, 1, "");
+}
+
+void mlc_pattern_begin(mlc_lower *l, mlc_pattern *p, LLVMValueRef element, int64_t behind) {
+    if (p->n_columns && !p->table)
+        emit_table(l, p, behind);
+    for (int k = 0; k < p->n_streams; k++) {
+        mlc_pattern_stream *s = &p->stream[k];
+        LLVMValueRef base = p->table;
+        if (s->value) {
+            const mlc_place *place = place_of(l, s->value);
+            base = mlc_lower_base(l, place->area);
+            mlc_lower_reach(l, place->area, place->offset + (p->elements + behind) * place->storage.width);
+        }
+        s->at = base ? move(l, base, mlc_l_mul_const(l, element, stride(l, p, s))) : NULL;
+    }
+}
+
+int mlc_pattern_carry(const mlc_pattern *p, mlc_loop *loop) {
+    int first = loop->n;
+    for (int k = 0; k < p->n_streams; k++)
+        if (p->stream[k].at)
+            mlc_loop_carry(loop, p->stream[k].at);
+    return first;
+}
+
+void mlc_pattern_enter(mlc_pattern *p, const mlc_loop *loop, int first) {
+    for (int k = 0; k < p->n_streams; k++)
+        if (p->stream[k].at)
+            p->stream[k].at = loop->carried[first++];
+}
+
+void mlc_pattern_advance(mlc_lower *l, const mlc_pattern *p, mlc_loop *loop, int first, int64_t step) {
+    for (int k = 0; k < p->n_streams; k++) {
+        const mlc_pattern_stream *s = &p->stream[k];
+        if (s->at) {
+            loop->next[first] = mlc_loop_move(l, loop->carried[first], step * stride(l, p, s));
+            first++;
+        }
+    }
 }
 
 LLVMValueRef mlc_pattern_column(mlc_lower *l, mlc_pattern *p, int column) {
-    if (!p->table)
-        emit_table(l, p);
-    int64_t stride = 8 * p->n_columns;
-    return mlc_lower_load(l, at_element(l, p, p->table, stride), p->plus * stride + 8 * column,
+    return mlc_lower_load(l, p->stream[1].at, 8 * (p->plus * p->n_columns + column),
                           (mlc_storage){.width = 8});
 }
 
-static LLVMValueRef load(mlc_lower *l, const mlc_pattern *p, const mlc_value *v) {
-    const mlc_place *place = &l->cg->layout.place[v->id];
-    LLVMValueRef base = mlc_lower_base(l, place->area);
-    if (elements(v) == 1 && p->elements > 1)
-        return mlc_lower_load(l, base, place->offset, place->storage);
-    int64_t width = place->storage.width;
-    return mlc_lower_load(l, at_element(l, p, base, width), place->offset + p->plus * width, place->storage);
+static LLVMValueRef load(mlc_lower *l, const mlc_pattern *p, const mlc_pattern_value *v) {
+    const mlc_place *place = place_of(l, v->original);
+    if (v->stream < 0)
+        return mlc_lower_load(l, mlc_lower_base(l, place->area), place->offset, place->storage);
+    return mlc_lower_load(l, p->stream[v->stream].at, place->offset + p->plus * place->storage.width,
+                          place->storage);
 }
 
 static LLVMValueRef compute(mlc_lower *l, const mlc_node *copy) {
@@ -179,7 +235,7 @@ LLVMValueRef mlc_pattern_input(mlc_lower *l, const mlc_value *v) {
     else if (v->producer)
         of->x = compute(l, v->producer);
     else
-        of->x = of->original ? load(l, p, of->original) : mlc_pattern_column(l, p, of->column);
+        of->x = of->original ? load(l, p, of) : mlc_pattern_column(l, p, of->column);
     return of->x;
 }
 
@@ -189,10 +245,8 @@ void mlc_pattern_store(mlc_lower *l, mlc_pattern *p) {
     for (mlc_pattern_value *v = p->values; v; v = v->next)
         v->x = NULL;
     LLVMValueRef x = mlc_l_input(l, p->result, 0);
-    const mlc_place *place = &l->cg->layout.place[p->node->out[0]->id];
-    int64_t width = place->storage.width;
+    const mlc_place *place = place_of(l, p->node->out[0]);
     mlc_debug_line(l->debug, l->builder, l->scope, p->node->line);
-    mlc_lower_store(l, at_element(l, p, mlc_lower_base(l, place->area), width),
-                    place->offset + p->plus * width, place->storage, x);
+    mlc_lower_store(l, p->stream[0].at, place->offset + p->plus * place->storage.width, place->storage, x);
     l->pattern = outer;
 }

@@ -1,7 +1,7 @@
 #ifndef MLC_CODEGEN_PATTERN_H
 #define MLC_CODEGEN_PATTERN_H
 
-#include "Lowering.h"
+#include "Loop.h"
 
 /*
  * One element of a stored value, standing for all of them: the code of a loop's
@@ -13,6 +13,14 @@
  */
 typedef struct mlc_pattern_value mlc_pattern_value;
 
+/* What has a piece of memory for each element: the stored value, the table, operands. */
+typedef struct mlc_pattern_stream {
+    const mlc_value *value; /* NULL: the table */
+    LLVMValueRef at;        /* where the element at hand lies, less the value's offset in its area */
+} mlc_pattern_stream;
+
+enum { MLC_PATTERN_STREAMS = 10 };
+
 struct mlc_pattern {
     const mlc_node *node;   /* whose value is stored */
     mlc_value *result;      /* the copy of that value */
@@ -22,11 +30,11 @@ struct mlc_pattern {
     int n_columns, cap_columns;
     const int64_t **column; /* each with `elements` numbers */
     LLVMValueRef table;     /* NULL: not emitted yet, or there are no columns */
+    int n_streams;
+    mlc_pattern_stream stream[MLC_PATTERN_STREAMS]; /* the stored value's is the first */
 
-    /* Which element is being emitted: element + plus. */
-    LLVMValueRef element;
-    int64_t plus;
-    LLVMValueRef x; /* what `bottom` computes */
+    int64_t plus;   /* the element being emitted, behind the one at hand */
+    LLVMValueRef x; /* what `bottom` computes for it */
 };
 
 /* NULL: the elements do not look alike, or the hulls prove too little. `bottom` is a
@@ -34,9 +42,19 @@ struct mlc_pattern {
 mlc_pattern *mlc_pattern_make(mlc_lower *l, const mlc_node *node, const mlc_node *bottom);
 /* Adds a column; to be called before anything is emitted. */
 int mlc_pattern_add_column(mlc_lower *l, mlc_pattern *p, const int64_t *data);
-/* Element p->element + p->plus of a column. */
+
+/* Makes `element` the one at hand. Loops move on by at most `behind` elements behind
+ * all that there are (Loop.h). */
+void mlc_pattern_begin(mlc_lower *l, mlc_pattern *p, LLVMValueRef element, int64_t behind);
+/* A loop that makes `step` elements a round: to be called before it, at the beginning
+ * and at the end of its body, and behind it. */
+int mlc_pattern_carry(const mlc_pattern *p, mlc_loop *loop);
+void mlc_pattern_enter(mlc_pattern *p, const mlc_loop *loop, int first);
+void mlc_pattern_advance(mlc_lower *l, const mlc_pattern *p, mlc_loop *loop, int first, int64_t step);
+
+/* Element p->plus of a column. */
 LLVMValueRef mlc_pattern_column(mlc_lower *l, mlc_pattern *p, int column);
-/* Computes element p->element + p->plus, from p->x where there is a bottom, and stores it. */
+/* Computes element p->plus, from p->x where there is a bottom, and stores it. */
 void mlc_pattern_store(mlc_lower *l, mlc_pattern *p);
 
 #endif

@@ -1,6 +1,6 @@
 /* Element-wise values as loops over their elements, and what of a model becomes such a loop. */
+#include "Aside.h"
 #include "Dense.h"
-#include "Loop.h"
 #include "Pattern.h"
 
 /* Elements of one round. */
@@ -30,16 +30,25 @@ mlc_pattern *mlc_roll_pattern(mlc_lower *l, const mlc_node *node, const mlc_node
                : NULL;
 }
 
-static void emit_elements(mlc_lower *l, mlc_pattern *p, LLVMValueRef element, int64_t first, int64_t n) {
-    p->element = element;
-    for (p->plus = first; p->plus < first + n; p->plus++)
+static void emit_elements(mlc_lower *l, mlc_pattern *p, int64_t n) {
+    for (p->plus = 0; p->plus < n; p->plus++)
         mlc_pattern_store(l, p);
 }
 
 void mlc_lower_rolled_elements(mlc_lower *l, mlc_pattern *p) {
+    static const char *const names[2] = {"first", "unused"};
+    LLVMValueRef at[2], zero[2] = {mlc_l_const(l, 0), mlc_l_const(l, 0)};
+    mlc_aside aside = mlc_aside_begin(l, p->node->line, names, (const int64_t[2]){1, 0}, at);
+    mlc_pattern_begin(l, p, at[0], UNROLL + 1);
     mlc_loop loop = {.count = p->elements / UNROLL};
+    int first = mlc_pattern_carry(p, &loop);
     mlc_loop_begin(l, &loop);
-    emit_elements(l, p, mlc_l_mul_const(l, loop.at, UNROLL), 0, UNROLL);
+    mlc_pattern_enter(p, &loop, first);
+    emit_elements(l, p, UNROLL);
+    mlc_pattern_advance(l, p, &loop, first, UNROLL);
     mlc_loop_end(l, &loop);
-    emit_elements(l, p, mlc_l_const(l, 0), loop.count * UNROLL, p->elements % UNROLL);
+    mlc_pattern_enter(p, &loop, first);
+    emit_elements(l, p, p->elements % UNROLL);
+    mlc_aside_end(l, &aside);
+    mlc_aside_call(l, &aside, zero);
 }

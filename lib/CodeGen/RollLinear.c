@@ -9,10 +9,10 @@
  *           sum[a] += x * packed weights                 1 load, then 3 instructions for 3 or 4 products
  *       take the outputs out of their lanes; apply what follows; store
  *
- * The verifier walks through every round of a loop. Where these are many, a block
- * becomes a global function of its own, which is walked through once:
+ * This is a global function, which the kernel verifies once, walking through every
+ * round of its loops; where these are many, it computes one block a call:
  *
- *   int mlc_roll_N(struct *in, struct *out, struct *scratch, u32 row, u32 block)
+ *   int mlc_roll_N(u32 row, u32 block)
  */
 #include "Aside.h"
 #include "Dense.h"
@@ -21,8 +21,8 @@
 #include <string.h>
 
 enum {
-    UNROLL = 4,          /* inputs of one round */
-    STRAIGHT = 12,       /* so few inputs need no loop */
+    UNROLL = 32,         /* inputs of one round */
+    STRAIGHT = 63,       /* so few inputs need no loop */
     WALK_BUDGET = 50000, /* rounds that the verifier walks through in one model, in instructions */
 };
 
@@ -40,8 +40,8 @@ typedef struct cursor {
 } cursor;
 
 static void move(mlc_lower *l, const mlc_dense *d, int sums, int64_t inputs, cursor *c) {
-    c->x = advance(l, c->x, mlc_l_const(l, inputs * d->x.storage.width));
-    c->w = advance(l, c->w, mlc_l_const(l, 8 * inputs * sums));
+    c->x = mlc_loop_move(l, c->x, inputs * d->x.storage.width);
+    c->w = mlc_loop_move(l, c->w, 8 * inputs * sums);
 }
 
 /* sum[] += the next `n` inputs times their words. */
@@ -113,24 +113,18 @@ static LLVMValueRef look_up(mlc_lower *l, const mlc_dense *d, int j, const LLVMV
 }
 
 /* One block. Between chunks the outputs wait in memory, in 64 bits each. */
-static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, LLVMValueRef row,
-                       LLVMValueRef block) {
+static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, cursor c) {
     static const mlc_storage sum64 = {.width = 8};
     mlc_pattern *p = d->pattern;
-    LLVMValueRef sum[MLC_INT_WORDS], sums = l->base[MLC_AREA_SCRATCH];
+    LLVMValueRef sum[MLC_INT_WORDS], sums = d->n_chunks > 1 ? mlc_lower_base(l, MLC_AREA_SCRATCH) : NULL;
     int64_t at = l->cg->layout.sums_offset;
-    cursor c = {mlc_lower_base(l, d->x.area), advance(l, r->words, mlc_l_mul_const(l, block, 8 * r->stride))};
-    c.x = advance(l, c.x, mlc_l_mul_const(l, row, d->inputs * d->x.storage.width));
-    c.x = advance(l, c.x, mlc_l_const(l, d->x.offset));
-    LLVMValueRef rows = mlc_l_mul_const(l, row, d->outputs), blocks = mlc_l_mul_const(l, block, r->outputs);
-    p->element = mlc_l_add(l, rows, blocks);
     for (int64_t chunk = 0; chunk < d->n_chunks; chunk++) {
         for (int a = 0; a < r->sums; a++)
             sum[a] = word(l, c.w, a);
         c.w = advance(l, c.w, mlc_l_const(l, 8 * r->sums));
         add_chunk(l, d, r->sums, d->chunk[chunk + 1] - d->chunk[chunk], &c, sum);
         for (int j = 0; j < r->outputs; j++) {
-            p->plus = r->first + j;
+            p->plus = j;
             if (d->direct) {
                 p->x = look_up(l, d, j, sum);
                 mlc_pattern_store(l, p);
@@ -149,75 +143,69 @@ static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r,
     }
 }
 
-/* --- blocks as functions --- */
-
-enum { AREAS = 3, ROW = AREAS, BLOCK, PARAMS };
-
-static LLVMTypeRef block_type(mlc_lower *l) {
-    LLVMTypeRef params[PARAMS] = {l->ptr, l->ptr, l->ptr, l->i32, l->i32};
-    return LLVMFunctionType(l->i32, params, PARAMS, false);
+/* So many rows and blocks of each, in loops. */
+static void emit_blocks(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, cursor c, int64_t n_rows,
+                        int64_t n_blocks) {
+    mlc_pattern *p = d->pattern;
+    mlc_loop rows = {.count = n_rows}, blocks = {.count = n_blocks};
+    int x = mlc_loop_carry(&rows, c.x), row = mlc_pattern_carry(p, &rows);
+    mlc_loop_begin(l, &rows);
+    mlc_pattern_enter(p, &rows, row);
+    int w = mlc_loop_carry(&blocks, c.w), block = mlc_pattern_carry(p, &blocks);
+    mlc_loop_begin(l, &blocks);
+    mlc_pattern_enter(p, &blocks, block);
+    emit_block(l, d, r, (cursor){rows.carried[x], blocks.carried[w]});
+    blocks.next[w] = mlc_loop_move(l, blocks.carried[w], 8 * r->stride);
+    mlc_pattern_advance(l, p, &blocks, block, r->outputs);
+    mlc_loop_end(l, &blocks);
+    rows.next[x] = mlc_loop_move(l, rows.carried[x], d->inputs * d->x.storage.width);
+    mlc_pattern_advance(l, p, &rows, row, d->outputs);
+    mlc_loop_end(l, &rows);
 }
 
-/* The areas, in the order of the parameters; an empty one is not read, and scratch stands in for it. */
-static void areas(const mlc_lower *l, mlc_area *area, int64_t *size) {
-    for (int k = 0; k < AREAS; k++) {
-        area[k] = (mlc_area)(MLC_AREA_IN + k);
-        if (mlc_area_size(&l->cg->layout, area[k]) == 0)
-            area[k] = MLC_AREA_SCRATCH;
-        size[k] = mlc_area_size(&l->cg->layout, area[k]);
-    }
+/* Bounds that are a single number would let the verifier compute, of constants at known
+ * addresses, what differs from round to round. */
+static int64_t unknown(int64_t most) {
+    return most > 0 ? most : 1;
 }
 
-/* The function checks what the kernel cannot know when it verifies it by itself. */
-static LLVMValueRef block_function(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r) {
-    mlc_area area[AREAS];
-    int64_t size[AREAS];
-    areas(l, area, size);
-    LLVMValueRef fn = mlc_aside_function(l, block_type(l));
-    mlc_aside aside =
-        mlc_aside_begin(l, fn, mlc_debug_block(l->debug, fn, size, d->node->line), d->node->line);
-    for (unsigned k = 0; k < AREAS; k++) {
-        l->base[area[k]] = LLVMGetParam(fn, k);
-        mlc_aside_require(l, LLVMBuildIsNotNull(l->builder, LLVMGetParam(fn, k), ""));
-    }
-    const int64_t count[] = {d->rows, r->count};
-    LLVMValueRef at[2];
-    for (unsigned k = 0; k < 2; k++) {
-        at[k] = LLVMBuildZExt(l->builder, LLVMGetParam(fn, ROW + k), l->i64, "");
-        mlc_aside_require(l, LLVMBuildICmp(l->builder, LLVMIntULT, at[k], mlc_l_const(l, count[k]), ""));
-    }
-    emit_block(l, d, r, at[0], at[1]);
-    mlc_aside_end(l, &aside);
-    return fn;
+/* Blocks from the one whose row and number are at[]. */
+static void emit_from(mlc_lower *l, const mlc_dense *d, mlc_dense_run *r, const LLVMValueRef at[2],
+                      const int64_t count[2]) {
+    int64_t row_bytes = d->inputs * d->x.storage.width;
+    mlc_dense_emit_words(l, d, r, 2);
+    cursor c = {mlc_lower_base(l, d->x.area), advance(l, r->words, mlc_l_mul_const(l, at[1], 8 * r->stride))};
+    c.x = advance(l, c.x, mlc_l_mul_const(l, at[0], row_bytes));
+    c.x = advance(l, c.x, mlc_l_const(l, d->x.offset));
+    mlc_lower_reach(l, d->x.area, d->x.offset + (d->rows + 2) * row_bytes);
+    LLVMValueRef element =
+        mlc_l_add(l, mlc_l_mul_const(l, at[0], d->outputs), mlc_l_mul_const(l, at[1], r->outputs));
+    element = mlc_l_add(l, element, mlc_l_const(l, r->first));
+    mlc_pattern_begin(l, d->pattern, element, 2 * d->outputs);
+    emit_blocks(l, d, r, c, count[0], count[1]);
 }
 
-static void call_block(mlc_lower *l, LLVMValueRef fn, LLVMValueRef row, LLVMValueRef block) {
-    mlc_area area[AREAS];
-    int64_t size[AREAS];
-    LLVMValueRef args[PARAMS];
-    areas(l, area, size);
-    for (int k = 0; k < AREAS; k++)
-        args[k] = l->base[area[k]];
-    args[ROW] = LLVMBuildTrunc(l->builder, row, l->i32, "");
-    args[BLOCK] = LLVMBuildTrunc(l->builder, block, l->i32, "");
-    LLVMBuildCall2(l->builder, block_type(l), fn, args, PARAMS, "");
-}
-
-static void emit_run(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r) {
+/* As few calls as the verifier has patience for: each costs some 8 ns. */
+static void emit_run(mlc_lower *l, const mlc_dense *d, mlc_dense_run *r) {
+    static const char *const names[2] = {"row", "block"};
     int64_t blocks = d->rows * r->count, walk = blocks * d->inputs * (2 + 3 * r->sums);
-    LLVMValueRef fn = NULL;
-    if (blocks > 1 && l->walked + walk > WALK_BUDGET) {
-        walk /= blocks;
-        fn = block_function(l, d, r);
+    bool each = blocks > 1 && l->walked + walk > WALK_BUDGET;
+    l->walked += each ? walk / blocks : walk;
+    const int64_t inner[2] = {each ? 1 : d->rows, each ? 1 : r->count},
+                  most[2] = {unknown(d->rows / inner[0] - 1), unknown(r->count / inner[1] - 1)};
+    LLVMValueRef at[2] = {mlc_l_const(l, 0), mlc_l_const(l, 0)};
+    if (blocks == 1) {
+        emit_from(l, d, r, at, inner);
+        return;
     }
-    l->walked += walk;
-    mlc_loop rows = {.count = d->rows}, columns = {.count = r->count};
+    mlc_aside aside = mlc_aside_begin(l, d->node->line, names, most, at);
+    emit_from(l, d, r, at, inner);
+    mlc_aside_end(l, &aside);
+
+    mlc_loop rows = {.count = d->rows / inner[0]}, columns = {.count = r->count / inner[1]};
     mlc_loop_begin(l, &rows);
     mlc_loop_begin(l, &columns);
-    if (fn)
-        call_block(l, fn, rows.at, columns.at);
-    else
-        emit_block(l, d, r, rows.at, columns.at);
+    mlc_aside_call(l, &aside, (LLVMValueRef[2]){rows.at, columns.at});
     mlc_loop_end(l, &columns);
     mlc_loop_end(l, &rows);
 }
@@ -228,11 +216,11 @@ void mlc_lower_rolled_linear(mlc_lower *l, mlc_pattern *p, const mlc_node *linea
     int64_t whole = d.outputs / most;
     int rest = (int)(d.outputs % most);
     if (whole) {
-        mlc_dense_run r = mlc_dense_pack(l, &d, 0, whole, most);
+        mlc_dense_run r = mlc_dense_run_of(&d, 0, whole, most);
         emit_run(l, &d, &r);
     }
     if (rest) {
-        mlc_dense_run r = mlc_dense_pack(l, &d, whole * most, 1, rest);
+        mlc_dense_run r = mlc_dense_run_of(&d, whole * most, 1, rest);
         emit_run(l, &d, &r);
     }
 }

@@ -75,9 +75,11 @@ LLVMValueRef mlc_l_table_at(mlc_lower *l, const int64_t *data, int64_t n, int64_
     return table_load(l, e, first, (int64_t)1 << bits, index);
 }
 
-LLVMValueRef mlc_lower_words(mlc_lower *l, const int64_t *data, int64_t n) {
+LLVMValueRef mlc_lower_words(mlc_lower *l, const int64_t *data, int64_t n, int64_t zeros) {
+    int64_t *words = MLC_NEW_ARRAY(l->arena, n + zeros, int64_t);
+    memcpy(words, data, (size_t)n * sizeof *data);
     LLVMValueRef init =
-        LLVMConstStringInContext2(l->context, (const char *)data, (size_t)n * sizeof *data, true);
+        LLVMConstStringInContext2(l->context, (const char *)words, (size_t)(n + zeros) * sizeof *words, true);
     LLVMValueRef g = LLVMAddGlobal(l->module, LLVMTypeOf(init), "mlc_words");
     LLVMSetInitializer(g, init);
     LLVMSetGlobalConstant(g, true);

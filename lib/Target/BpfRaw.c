@@ -5,8 +5,10 @@
 #include <linux/bpf.h>
 
 static bool glue(mlc_codegen *cg, mlc_debug *debug) {
-    LLVMValueRef in = mlc_bpf_map(debug, "mlc_in", BPF_MAP_TYPE_ARRAY, 4, (unsigned)cg->layout.in_size, 1);
-    LLVMValueRef out = mlc_bpf_map(debug, "mlc_out", BPF_MAP_TYPE_ARRAY, 4, (unsigned)cg->layout.out_size, 1);
+    int64_t in_size = mlc_tensors_value_size(&cg->layout, MLC_AREA_IN),
+            out_size = mlc_tensors_value_size(&cg->layout, MLC_AREA_OUT);
+    LLVMValueRef in = mlc_bpf_map(debug, "mlc_in", BPF_MAP_TYPE_ARRAY, 4, (unsigned)in_size, 1);
+    LLVMValueRef out = mlc_bpf_map(debug, "mlc_out", BPF_MAP_TYPE_ARRAY, 4, (unsigned)out_size, 1);
     mlc_bpf_map_getter(debug, "mlc_in_get", in, true);
     mlc_bpf_map_getter(debug, "mlc_out_get", out, true);
     return true;
@@ -17,5 +19,8 @@ const mlc_target mlc_target_bpf_raw = {
     .doc = "tensors in, tensors out, through maps: to evaluate, test and measure",
     .entry = "raw",
     .host_image = true,
+    .in = "mlc_in",
+    .out = "mlc_out",
+    .key = "mlc_next",
     .glue = glue,
 };
