@@ -47,11 +47,14 @@ static void use_machine_cpu(LLVMModuleRef m) {
                                              (unsigned)strlen(attributes[i]));
 }
 
-static bool link_entry(mlc_codegen *cg) {
+/* NULL after reporting. */
+static LLVMModuleRef parse_entry(mlc_codegen *cg) {
     size_t size;
     const unsigned char *bitcode = mlc_bitcode_find(cg->target->entry, &size);
-    if (!bitcode)
-        return mlc_error(cg->diag, "no helper bitcode named '%s'", cg->target->entry);
+    if (!bitcode) {
+        mlc_error(cg->diag, "no helper bitcode named '%s'", cg->target->entry);
+        return NULL;
+    }
     LLVMMemoryBufferRef buffer =
         LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)bitcode, size, cg->target->entry);
     LLVMModuleRef entry = NULL;
@@ -59,10 +62,10 @@ static bool link_entry(mlc_codegen *cg) {
     if (LLVMParseIRInContext(cg->context, buffer, &entry, &message)) {
         mlc_error(cg->diag, "helper bitcode '%s': %s", cg->target->entry, message);
         LLVMDisposeMessage(message);
-        return false;
+        return NULL;
     }
     use_machine_cpu(entry);
-    return link_into(cg, entry);
+    return entry;
 }
 
 /* Programs, maps, license, metadata. */
@@ -168,8 +171,10 @@ static LLVMModuleRef make_model(mlc_codegen *cg) {
     return m;
 }
 
-static bool add_entry(mlc_codegen *cg) {
-    if (!add_glue(cg) || !link_entry(cg))
+/* Links glue and entry, and optimizes them. */
+static bool add_entry(mlc_codegen *cg, LLVMModuleRef entry) {
+    bool ok = add_glue(cg);
+    if (!link_into(cg, entry) || !ok)
         return false;
     internalize(cg, true);
     if (!check_module(cg) || !mlc_llvm_passes(cg, cg->module, cg->machine, "default<O2>"))
@@ -178,12 +183,16 @@ static bool add_entry(mlc_codegen *cg) {
     return true;
 }
 
-/* The model comes first: the sizes of maps depend on its code. */
+/* The sizes of maps, in the glue, depend on the model's code. LLVM orders types by their addresses, which
+ * are only the same each time if the entry's types are the first. */
 static bool build_bpf(mlc_codegen *cg) {
-    LLVMModuleRef model = make_model(cg);
-    if (!model)
+    LLVMModuleRef entry = parse_entry(cg), model = entry ? make_model(cg) : NULL;
+    if (!model) {
+        if (entry)
+            LLVMDisposeModule(entry);
         return false;
-    if (!add_entry(cg)) {
+    }
+    if (!add_entry(cg, entry)) {
         LLVMDisposeModule(model);
         return false;
     }

@@ -70,6 +70,10 @@ static void decode_section(const elf *e, int section, mlc_object *o) {
     }
 }
 
+static uint64_t address_of(const elf *e, const Elf64_Sym *symbol) {
+    return (uint64_t)(uintptr_t)(e->data + e->section[symbol->st_shndx].sh_offset) + symbol->st_value;
+}
+
 /* Section `s` holds relocations of an executable section. */
 static void relocate(const elf *e, const Elf64_Shdr *s, mlc_object *o) {
     const Elf64_Rel *r = (const void *)(e->data + s->sh_offset);
@@ -82,9 +86,14 @@ static void relocate(const elf *e, const Elf64_Shdr *s, mlc_object *o) {
         if (mlc_insn_is_call(insn) && first >= 0)
             insn->to = first + (int64_t)(symbol->st_value / sizeof(struct bpf_insn)) + insn->raw.imm + 1;
         if (mlc_insn_is_wide(insn))
-            insn->address = (uint64_t)(uintptr_t)(e->data + e->section[symbol->st_shndx].sh_offset) +
-                            symbol->st_value + (uint64_t)(int64_t)insn->raw.imm;
+            insn->address = address_of(e, symbol) + (uint64_t)(int64_t)insn->raw.imm;
     }
+}
+
+static void find_frame(const elf *e, mlc_object *o) {
+    for (size_t i = 0; i < e->n_symbols; i++)
+        if (strcmp(e->symbol_names + e->symbols[i].st_name, "mlc_frame") == 0)
+            o->frame = address_of(e, &e->symbols[i]);
 }
 
 static void find_functions(const elf *e, mlc_arena *arena, mlc_object *o) {
@@ -201,6 +210,7 @@ mlc_object *mlc_object_decode(mlc_arena *arena, const char *data, size_t size) {
             relocate(&e, s, o);
     }
     find_functions(&e, arena, o);
+    find_frame(&e, o);
     read_lines(&e, o);
     return o;
 }

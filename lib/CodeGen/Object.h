@@ -31,6 +31,7 @@ typedef struct mlc_object {
     mlc_function *function;
     int n_functions;
     int64_t rodata; /* bytes */
+    uint64_t frame; /* address of the map mlc_frame, as in mlc_insn; 0: there is none */
 } mlc_object;
 
 /* `data` must stay. */

@@ -20,11 +20,24 @@
 
 #include <string.h>
 
-enum {
-    UNROLL = 32,         /* inputs of one round */
-    STRAIGHT = 63,       /* so few inputs need no loop */
-    WALK_BUDGET = 50000, /* rounds that the verifier walks through in one model, in instructions */
-};
+/* Rounds that the verifier walks through in one model, in instructions. */
+enum { WALK_BUDGET = 50000 };
+
+/* Without CAP_PERFMON each round has a barrier (mlc_loop_fence), which should be rare; where size counts,
+ * or loops are wanted, rounds are short. */
+enum { ROUND = 32, SHORT_ROUND = 4 };
+
+/* The inputs of one round. */
+static int64_t round_of(const mlc_lower *l) {
+    const mlc_options *options = l->cg->options;
+    return options->opt_level == 's' || options->unroll == MLC_UNROLL_NONE ? SHORT_ROUND : ROUND;
+}
+
+/* So few inputs need no loop. */
+static bool is_straight(const mlc_lower *l, int64_t n) {
+    int64_t round = round_of(l);
+    return n < 2 * round || n <= 3 * SHORT_ROUND;
+}
 
 static LLVMValueRef advance(mlc_lower *l, LLVMValueRef pointer, LLVMValueRef bytes) {
     return LLVMBuildGEP2(l->builder, l->i8, pointer, &bytes, 1, "");
@@ -56,21 +69,22 @@ static void add_inputs(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, cu
 
 /* The same, in a loop. */
 static void add_chunk(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, cursor *c, LLVMValueRef *sum) {
-    if (n > STRAIGHT) {
-        mlc_loop loop = {.count = n / UNROLL};
+    if (!is_straight(l, n)) {
+        int64_t round = round_of(l);
+        mlc_loop loop = {.count = n / round};
         for (int a = 0; a < sums; a++)
             mlc_loop_carry(&loop, sum[a]);
         int x = mlc_loop_carry(&loop, c->x), w = mlc_loop_carry(&loop, c->w);
         mlc_loop_begin(l, &loop);
         memcpy(loop.next, loop.carried, sizeof loop.next);
         cursor inner = {loop.carried[x], loop.carried[w]};
-        add_inputs(l, d, sums, UNROLL, &inner, loop.next);
+        add_inputs(l, d, sums, round, &inner, loop.next);
         loop.next[x] = inner.x;
         loop.next[w] = inner.w;
         mlc_loop_end(l, &loop);
         memcpy(sum, loop.carried, (size_t)sums * sizeof *sum);
         *c = (cursor){loop.carried[x], loop.carried[w]};
-        n %= UNROLL;
+        n %= round;
     }
     add_inputs(l, d, sums, n, c, sum);
 }
@@ -194,6 +208,7 @@ static void emit_run(mlc_lower *l, const mlc_dense *d, mlc_dense_run *r) {
     const int64_t inner[2] = {each ? 1 : d->rows, each ? 1 : r->count},
                   most[2] = {unknown(d->rows / inner[0] - 1), unknown(r->count / inner[1] - 1)};
     LLVMValueRef at[2] = {mlc_l_const(l, 0), mlc_l_const(l, 0)};
+    mlc_debug_line(l->debug, l->builder, l->scope, d->node->line);
     if (blocks == 1) {
         emit_from(l, d, r, at, inner);
         return;

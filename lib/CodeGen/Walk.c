@@ -196,9 +196,14 @@ static int64_t leave(walker *w) {
     return f->back;
 }
 
-/* bpf_map_lookup_elem of the only map that a model looks into. */
+/* bpf_map_lookup_elem of the frame, or of inputs and outputs: the same memory does for both, as
+ * counts do not depend on what is there. */
 static bool look_up(walker *w) {
     uint32_t key;
+    if (w->r[BPF_REG_1] != w->o->frame) {
+        w->r[BPF_REG_0] = w->regions[0].begin;
+        return true;
+    }
     const void *from = memory(w, w->r[BPF_REG_2], sizeof key, false);
     if (!from)
         return false;
