@@ -65,7 +65,11 @@ def single(x):
 
 class RoundedOnce:
     """ONNX node by node: the exact result of each node (double precision stands for it), rounded once to its type.
-    Only what DequantizeLinear gives, an integer times a scale, is handed on as it is, biases of 32 bits apart."""
+    Only to sums and to products of two tensors is what DequantizeLinear gives, an integer times a scale, handed on
+    as it is, biases of 32 bits apart."""
+    MOVES = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Concat", "Split", "Pad",
+             "Identity", "MaxPool", "GlobalMaxPool"}
+    UNROUNDED = MOVES | {"Conv", "Gemm", "MatMul", "GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum"}
 
     def __init__(self, model):
         self.graph = model.graph
@@ -109,14 +113,20 @@ class RoundedOnce:
         y = single(total * single(single(given.get("alpha", 1) * a_scale * b_scale) / y_scale))
         return [saturated(np.rint(y) + y_zero, y_zero)]
 
+    def takes_exact(self, node):
+        return node.op_type in self.UNROUNDED or \
+            (node.op_type == "Mul" and not self.constants.keys() & set(node.input))
+
     def run(self, sample):
         values = {**self.constants, **{k: self.wide(v) for k, v in sample.items()}, "": None}
         for node, how in self.nodes:
-            given = [values[k] for k in node.input]
+            given = [values[k] if self.takes_exact(node) else self.wide(values[k]) for k in node.input]
             if callable(how):
                 results = how(node, *given)
             else:
-                results = [self.wide(y) for y in how.run(None, dict(zip(node.input, given)))]
+                results = how.run(None, dict(zip(node.input, given)))
+                if node.op_type not in self.MOVES:
+                    results = [self.wide(y) for y in results]
             values.update(zip(node.output, results))
         return {o.name: values[o.name] for o in self.graph.output}
 
@@ -395,9 +405,9 @@ within {real:g} of their range. *Worst* is the largest deviation in steps of the
 real output's range.
 
 *Rounded once* counts the samples that are equal to another reading of ONNX, in which no order of additions matters:
-node by node, the exact result of each (double precision stands for it), rounded once to its type, but that
-DequantizeLinear's products, biases apart, are handed on as they are. It is computed for every sample that differs, and for {rounded}
-others; not for operators that the onnx package does not have.
+node by node, the exact result of each (double precision stands for it), rounded once to its type, but that sums and
+products of two tensors get what DequantizeLinear gives, biases apart, as it is. It is computed for every sample that
+differs, and for {rounded} others; not for operators that the onnx package does not have.
 
 The last column names, for up to {explain} of the samples that differ, the quantized value that does so first, how far
 the reference's float value was from the middle between two steps, and how often the onnx package's evaluator agrees
