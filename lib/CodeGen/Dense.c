@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-/* In multiplications: what it costs to add one output of a chunk to its sum, and to
- * look up the shift of an output. */
-#define FLUSH_COST 2.2
+/* In multiplications: what it costs to add a word of a chunk to the sums, which are in
+ * memory, and to look up the shift of an output. */
+#define FLUSH_COST 3.0
 #define SHIFT_COST 1.5
 
 /* Chunks end at multiples of CHUNK_UNIT inputs. */
@@ -97,8 +97,8 @@ static double choose_lanes(mlc_lower *l, mlc_dense *d, const range *x) {
     for (int lanes = d->lanes + 1; lanes <= MLC_INT_LANES; lanes++) {
         int64_t *chunk = MLC_NEW_ARRAY(l->arena, MAX_CHUNKS + 1, int64_t);
         int64_t n_chunks = cut(l, d, x, 64 / lanes, chunk);
-        double cost = (double)d->inputs / lanes + FLUSH_COST * (double)(n_chunks - 1);
-        if (n_chunks == 0 || cost >= best)
+        double cost = ((double)d->inputs + FLUSH_COST * (double)n_chunks) / lanes;
+        if (n_chunks == 0 || lanes % 2 || cost >= best)
             continue;
         best = cost;
         d->lanes = lanes;

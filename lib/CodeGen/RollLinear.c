@@ -89,14 +89,34 @@ static void add_chunk(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, cur
     add_inputs(l, d, sums, n, c, sum);
 }
 
-/* Output j of the block out of its lane. */
+/* Output j of the block out of its lane: of sum[], or where the inputs are cut into chunks, of
+ * wide[], words of every other lane. */
 static LLVMValueRef extract(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, int j,
-                            const LLVMValueRef *sum) {
-    int lane = j % d->lanes;
-    LLVMValueRef x = mlc_l_lshr(l, sum[j / d->lanes], lane * d->width);
-    if (d->lanes > 1 && lane < d->lanes - 1 && j < r->outputs - 1)
-        x = mlc_l_and(l, x, mlc_l_const(l, (int64_t)(((uint64_t)1 << d->width) - 1)));
+                            const LLVMValueRef *sum, const LLVMValueRef *wide) {
+    int a = j / d->lanes, lane = j % d->lanes, step = d->n_chunks > 1 ? 2 : 1, at = lane / step * step;
+    LLVMValueRef x = mlc_l_lshr(l, step > 1 ? wide[2 * a + lane % 2] : sum[a], at * d->width);
+    if (d->lanes > 1 && lane + step < d->lanes && j + step < r->outputs)
+        x = mlc_l_and(l, x, mlc_l_const(l, (int64_t)(((uint64_t)1 << step * d->width) - 1)));
     return x;
+}
+
+/* wide[] = the even and the odd lanes of each sum, added to those of the chunks before, which
+ * wait in memory. */
+static void flush(mlc_lower *l, const mlc_dense *d, int n_sums, int64_t chunk, const LLVMValueRef *sum,
+                  LLVMValueRef *wide) {
+    static const mlc_storage sum64 = {.width = 8};
+    LLVMValueRef sums = mlc_lower_base(l, MLC_AREA_SCRATCH);
+    uint64_t bits = 0;
+    for (int at = 0; at < 64; at += 2 * d->width)
+        bits |= (((uint64_t)1 << d->width) - 1) << at;
+    for (int k = 0; k < 2 * n_sums; k++) {
+        int64_t at = l->cg->layout.sums_offset + 8 * k;
+        LLVMValueRef x = k % 2 ? mlc_l_lshr(l, sum[k / 2], d->width) : sum[k / 2];
+        x = mlc_l_and(l, x, mlc_l_const(l, (int64_t)bits));
+        wide[k] = chunk > 0 ? mlc_l_add(l, x, mlc_lower_load(l, sums, at, sum64)) : x;
+        if (chunk < d->n_chunks - 1)
+            mlc_lower_store(l, sums, at, sum64, wide[k]);
+    }
 }
 
 static LLVMValueRef low(mlc_lower *l, const mlc_dense *d) {
@@ -126,34 +146,21 @@ static LLVMValueRef look_up(mlc_lower *l, const mlc_dense *d, int j, const LLVMV
     return mlc_l_table_at(l, table->constant->i, entries, first, bits, mlc_l_lane_bits(l, &lane, d->shift));
 }
 
-/* One block. Between chunks the outputs wait in memory, in 64 bits each. */
 static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, cursor c) {
-    static const mlc_storage sum64 = {.width = 8};
     mlc_pattern *p = d->pattern;
-    LLVMValueRef sum[MLC_INT_WORDS], sums = d->n_chunks > 1 ? mlc_lower_base(l, MLC_AREA_SCRATCH) : NULL;
-    int64_t at = l->cg->layout.sums_offset;
+    LLVMValueRef sum[MLC_INT_WORDS], wide[2 * MLC_INT_WORDS];
     for (int64_t chunk = 0; chunk < d->n_chunks; chunk++) {
         for (int a = 0; a < r->sums; a++)
             sum[a] = word(l, c.w, a);
         c.w = advance(l, c.w, mlc_l_const(l, 8 * r->sums));
         add_chunk(l, d, r->sums, d->chunk[chunk + 1] - d->chunk[chunk], &c, sum);
-        for (int j = 0; j < r->outputs; j++) {
-            p->plus = j;
-            if (d->direct) {
-                p->x = look_up(l, d, j, sum);
-                mlc_pattern_store(l, p);
-                continue;
-            }
-            LLVMValueRef x = extract(l, d, r, j, sum);
-            if (chunk > 0)
-                x = mlc_l_add(l, x, mlc_lower_load(l, sums, at + 8 * j, sum64));
-            if (chunk < d->n_chunks - 1) {
-                mlc_lower_store(l, sums, at + 8 * j, sum64, x);
-                continue;
-            }
-            p->x = finish(l, d, x);
-            mlc_pattern_store(l, p);
-        }
+        if (d->n_chunks > 1)
+            flush(l, d, r->sums, chunk, sum, wide);
+    }
+    for (int j = 0; j < r->outputs; j++) {
+        p->plus = j;
+        p->x = d->direct ? look_up(l, d, j, sum) : finish(l, d, extract(l, d, r, j, sum, wide));
+        mlc_pattern_store(l, p);
     }
 }
 

@@ -69,14 +69,30 @@ static bool goes_by_error(const mlc_lanes *p) {
     return p->dot->room && p->dot->bits >= LEAST_BY_ERROR && p->d.groups == 1 && !p->d.image;
 }
 
-static void add_option(mlc_quant *q, mlc_lanes *p, int lanes, int chunks) {
-    mlc_lane_option *o = &p->option[p->n_options++];
+static void add_option(mlc_lanes *p, int lanes, int chunks) {
     double flushes = chunks > 1 ? chunks * MLC_INT_FLUSH_COST : 0;
-    set(p, lanes, chunks);
-    o->lanes = lanes;
-    o->chunks = chunks;
-    o->error = mlc_q_share(q, p->dot, &p->d, p->dot->bits);
-    o->cost = (double)(p->rows * words_of(p, lanes)) * ((double)p->d.taps + flushes);
+    p->option[p->n_options++] =
+        (mlc_lane_option){.lanes = lanes,
+                          .chunks = chunks,
+                          .levels = ldexp(chunks, room_for(lanes)),
+                          .cost = (double)(p->rows * words_of(p, lanes)) * ((double)p->d.taps + flushes)};
+}
+
+/* Without those that cost no less than another which leaves the sum as much room. */
+static void drop_useless(mlc_lanes *p) {
+    int kept = 0;
+    for (int i = 0; i < p->n_options; i++) {
+        const mlc_lane_option *o = &p->option[i];
+        bool useless = false;
+        for (int k = 0; k < p->n_options && !useless; k++) {
+            const mlc_lane_option *other = &p->option[k];
+            bool equal = other->cost == o->cost && other->levels == o->levels;
+            useless = other->cost <= o->cost && other->levels >= o->levels && (!equal || k > i);
+        }
+        if (!useless)
+            p->option[kept++] = *o;
+    }
+    p->n_options = kept;
 }
 
 /* Fills in the options, the first of which is the most precise. Returns what error may be added to that for
@@ -84,14 +100,20 @@ static void add_option(mlc_quant *q, mlc_lanes *p, int lanes, int chunks) {
 static double estimate(mlc_quant *q, mlc_lanes *p) {
     static const int chunks[] = {2, 3, 4, 6, 8, 12, MLC_MOST_CHUNKS};
     for (int lanes = 1; lanes <= MLC_MOST_LANES; lanes++)
-        add_option(q, p, lanes, 1);
+        add_option(p, lanes, 1);
     for (int lanes = 4; lanes <= MLC_MOST_LANES; lanes += 2)
         for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++)
             if (chunks[i] <= p->d.taps / LEAST_CHUNK && chunks[i] << LEAST_CHUNK_BITS <= 1 << p->dot->bits)
-                add_option(q, p, lanes, chunks[i]);
-    double plain = mlc_q_plain_error(q, p->dot, &p->d), first = p->option[0].error;
-    for (int i = 0; i < p->n_options; i++)
-        p->option[i].error = plain > 0 ? fmax(0, p->option[i].error - first) / plain : 0;
+                add_option(p, lanes, chunks[i]);
+    drop_useless(p);
+    double plain = mlc_q_plain_error(q, p->dot, &p->d), first = 0;
+    for (int i = 0; i < p->n_options; i++) {
+        mlc_lane_option *o = &p->option[i];
+        set(p, o->lanes, o->chunks);
+        double error = mlc_q_share(q, p->dot, &p->d, p->dot->bits);
+        first = i == 0 ? error : first;
+        o->error = plain > 0 ? fmax(0, error - first) / plain : 0;
+    }
     double left = plain > 0 ? fmax(LEAST_LEFT, 1 - first / plain) : 0;
     return left * SHARE_OF_8 * pow(SHARE_FALLS, MLC_MOST_BITS - p->dot->bits);
 }

@@ -101,8 +101,9 @@ enum { MLC_MOST_LANES = 8, MLC_MOST_CHUNKS = 16 };
 /* What a narrow product may be like. */
 typedef struct mlc_lane_option {
     int lanes, chunks;
-    double error; /* beyond the least one, relative to that of plain rounding */
-    double cost;  /* in multiplications */
+    double levels; /* that the whole sum has room for */
+    double error;  /* beyond the least one, relative to that of plain rounding */
+    double cost;   /* in multiplications */
 } mlc_lane_option;
 
 /* A narrow product and how many of its outputs share a word (Lanes.c). */

@@ -13,6 +13,7 @@
 #include "Narrow.h"
 
 #include <math.h>
+#include <string.h>
 
 /* What comes out of a product goes further beyond what was seen than inputs do. */
 #define HEADROOM 1.3
@@ -26,7 +27,7 @@ typedef struct share {
     /* Of each class: what was seen, with each of mlc_seen.ends. */
     mlc_end (*ends)[MLC_MOST_INPUT_BITS + 1];
     double *variance, *active;
-    /* Of each channel and class: sums of |w|; of each class: of w^2, relative. */
+    /* Of each class and channel: sums of |w|; of each class: of w^2, relative. */
     double *w, *square;
     double *reach;      /* of each channel */
     const double *norm; /* of each channel: mlc_dot.weight */
@@ -63,19 +64,19 @@ static void see_classes(const mlc_quant *q, const mlc_dot *dot, const mlc_dot_we
 }
 
 static void set_clip(share *s, int clip) {
-    for (int64_t j = 0; j < s->classes; j++)
+    memset(s->reach, 0, (size_t)s->channels * sizeof *s->reach);
+    for (int64_t j = 0; j < s->classes; j++) {
+        double range = range_of(s, j, clip);
         s->clip[j] = clip;
-    for (int64_t c = 0; c < s->channels; c++) {
-        s->reach[c] = 0;
-        for (int64_t j = 0; j < s->classes; j++)
-            s->reach[c] += s->w[c * s->classes + j] * range_of(s, j, clip);
+        for (int64_t c = 0; c < s->channels; c++)
+            s->reach[c] += s->w[j * s->channels + c] * range;
     }
 }
 
 static void see_weights(const mlc_dot_weights *d, share *s) {
     for (int64_t c = 0; c < d->channels; c++)
         for (int64_t k = 0; k < d->taps; k++)
-            s->w[c * d->classes + mlc_dot_class(d, c, k)] += fabs(mlc_dot_weight(d, c, k));
+            s->w[mlc_dot_class(d, c, k) * d->channels + c] += fabs(mlc_dot_weight(d, c, k));
     set_clip(s, MLC_MOST_INPUT_BITS);
     for (int64_t c = 0; c < d->channels; c++) {
         for (int64_t k = 0; k < d->taps; k++) {
@@ -85,14 +86,25 @@ static void see_weights(const mlc_dot_weights *d, share *s) {
     }
 }
 
-/* Sum of the squares of the steps, when class j has so much more range. */
-static double steps(const share *s, int64_t j, double more) {
-    double sum = 0;
+/* Sum of the squares of the steps, as a polynomial in what the range of class j grows by. */
+typedef struct steps {
+    double now, slope, square;
+} steps;
+
+static steps steps_of(const share *s, int64_t j) {
+    steps p = {0};
     for (int64_t c = 0; c < s->channels; c++) {
-        double reach = (s->reach[c] + s->w[c * s->classes + j] * more) / s->levels[c];
-        sum += s->norm[c] * reach * reach;
+        double scale = s->norm[c] / (s->levels[c] * s->levels[c]) * ROUNDED;
+        double reach = s->reach[c], w = s->w[j * s->channels + c];
+        p.now += scale * reach * reach;
+        p.slope += 2 * scale * reach * w;
+        p.square += scale * w * w;
     }
-    return sum * ROUNDED;
+    return p;
+}
+
+static double steps_with(const steps *p, double more) {
+    return p->now + more * (p->slope + more * p->square);
 }
 
 /* What ends and step of one class add to the error. */
@@ -118,9 +130,11 @@ static double step_of(const share *s, int64_t j, int clip, int64_t levels, doubl
 /* Ends of class j, given all others. `others`: what these say of the weights. */
 static void share_one(share *s, int64_t j, int64_t levels, double others) {
     double least = INFINITY, now = range_of(s, j, s->clip[j]);
+    steps all = steps_of(s, j);
     int best = s->clip[j];
     for (int clip = MLC_LEAST_BITS; clip <= MLC_MOST_INPUT_BITS; clip++) {
-        double weights = steps(s, j, range_of(s, j, clip) - now), step = step_of(s, j, clip, levels, weights);
+        double weights = steps_with(&all, range_of(s, j, clip) - now),
+               step = step_of(s, j, clip, levels, weights);
         double sum = loss(s, j, clip, step) + weights * (others + varied(s, j, step));
         if (sum < least) {
             least = sum;
@@ -129,7 +143,7 @@ static void share_one(share *s, int64_t j, int64_t levels, double others) {
     }
     double more = range_of(s, j, best) - now;
     for (int64_t c = 0; c < s->channels; c++)
-        s->reach[c] += s->w[c * s->classes + j] * more;
+        s->reach[c] += s->w[j * s->channels + c] * more;
     s->clip[j] = best;
 }
 
@@ -137,7 +151,7 @@ static void share_one(share *s, int64_t j, int64_t levels, double others) {
 static void share_each(share *s, int64_t levels) {
     enum { SWEEPS = 3 };
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
-        double weights = steps(s, 0, 0), all = 0;
+        double weights = steps_of(s, 0).now, all = 0;
         for (int64_t j = 0; j < s->classes; j++)
             all += varied(s, j, step_of(s, j, s->clip[j], levels, weights));
         for (int64_t j = 0; j < s->classes; j++) {
@@ -148,7 +162,7 @@ static void share_each(share *s, int64_t levels) {
 }
 
 static double total(const share *s, int64_t levels) {
-    double weights = steps(s, 0, 0), sum = 0;
+    double weights = steps_of(s, 0).now, sum = 0;
     for (int64_t j = 0; j < s->classes; j++) {
         double step = step_of(s, j, s->clip[j], levels, weights);
         sum += loss(s, j, s->clip[j], step) + weights * varied(s, j, step);
@@ -157,7 +171,7 @@ static double total(const share *s, int64_t levels) {
 }
 
 static void take(const share *s, int64_t levels, mlc_class *class) {
-    double weights = steps(s, 0, 0);
+    double weights = steps_of(s, 0).now;
     for (int64_t j = 0; j < s->classes; j++) {
         double range = range_of(s, j, s->clip[j]), step = step_of(s, j, s->clip[j], levels, weights);
         class[j].range = s->ends[j][s->clip[j]].range;
