@@ -6,8 +6,9 @@
 volatile __u32 mlc_next = 0;  /* sample to evaluate; the model looks it up itself, too */
 volatile __u32 mlc_count = 0; /* number of samples */
 
-/* Returns 0, or 1 when there is no such sample. */
-SEC("socket") int mlc_raw(struct __sk_buff *skb) {
+/* Returns 0, or 1 when there is no such sample. The type of the packet stays out of BTF: it refers to types
+ * that LLVM orders by address, and objects would differ from run to run. */
+SEC("socket") int mlc_raw(void *packet) {
     __u8 *in = mlc_in_get(&mlc_next), *out = mlc_out_get(&mlc_next), *frame = mlc_frame_get();
     int failed = !in || !out || !frame;
     if (!failed)

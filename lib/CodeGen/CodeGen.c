@@ -47,14 +47,11 @@ static void use_machine_cpu(LLVMModuleRef m) {
                                              (unsigned)strlen(attributes[i]));
 }
 
-/* NULL after reporting. */
-static LLVMModuleRef parse_entry(mlc_codegen *cg) {
+static bool link_entry(mlc_codegen *cg) {
     size_t size;
     const unsigned char *bitcode = mlc_bitcode_find(cg->target->entry, &size);
-    if (!bitcode) {
-        mlc_error(cg->diag, "no helper bitcode named '%s'", cg->target->entry);
-        return NULL;
-    }
+    if (!bitcode)
+        return mlc_error(cg->diag, "no helper bitcode named '%s'", cg->target->entry);
     LLVMMemoryBufferRef buffer =
         LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)bitcode, size, cg->target->entry);
     LLVMModuleRef entry = NULL;
@@ -62,10 +59,10 @@ static LLVMModuleRef parse_entry(mlc_codegen *cg) {
     if (LLVMParseIRInContext(cg->context, buffer, &entry, &message)) {
         mlc_error(cg->diag, "helper bitcode '%s': %s", cg->target->entry, message);
         LLVMDisposeMessage(message);
-        return NULL;
+        return false;
     }
     use_machine_cpu(entry);
-    return entry;
+    return link_into(cg, entry);
 }
 
 /* Programs, maps, license, metadata. */
@@ -171,10 +168,8 @@ static LLVMModuleRef make_model(mlc_codegen *cg) {
     return m;
 }
 
-/* Links glue and entry, and optimizes them. */
-static bool add_entry(mlc_codegen *cg, LLVMModuleRef entry) {
-    bool ok = add_glue(cg);
-    if (!link_into(cg, entry) || !ok)
+static bool add_entry(mlc_codegen *cg) {
+    if (!add_glue(cg) || !link_entry(cg))
         return false;
     internalize(cg, true);
     if (!check_module(cg) || !mlc_llvm_passes(cg, cg->module, cg->machine, "default<O2>"))
@@ -183,16 +178,12 @@ static bool add_entry(mlc_codegen *cg, LLVMModuleRef entry) {
     return true;
 }
 
-/* The sizes of maps, in the glue, depend on the model's code. LLVM orders types by their addresses, which
- * are only the same each time if the entry's types are the first. */
+/* The model comes first: the sizes of maps depend on its code. */
 static bool build_bpf(mlc_codegen *cg) {
-    LLVMModuleRef entry = parse_entry(cg), model = entry ? make_model(cg) : NULL;
-    if (!model) {
-        if (entry)
-            LLVMDisposeModule(entry);
+    LLVMModuleRef model = make_model(cg);
+    if (!model)
         return false;
-    }
-    if (!add_entry(cg, entry)) {
+    if (!add_entry(cg)) {
         LLVMDisposeModule(model);
         return false;
     }

@@ -100,8 +100,10 @@ static LLVMValueRef find_entry(mlc_lower *l, mlc_area area) {
 LLVMValueRef mlc_lower_base(mlc_lower *l, mlc_area area) {
     if (!l->base[area]) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
+        LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->builder);
         l->base[area] = mlc_lower_is_bpf(l) ? find(l, area) : find_entry(l, area);
         LLVMPositionBuilderAtEnd(l->builder, here);
+        LLVMSetCurrentDebugLocation2(l->builder, location);
     }
     return l->base[area];
 }

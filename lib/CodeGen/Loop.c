@@ -14,9 +14,11 @@ void mlc_loop_fence(mlc_lower *l, LLVMValueRef counter) {
         return;
     if (!l->fence) {
         LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder), first = LLVMGetEntryBasicBlock(l->function);
+        LLVMMetadataRef location = LLVMGetCurrentDebugLocation2(l->builder);
         LLVMPositionBuilderBefore(l->builder, LLVMGetFirstInstruction(first));
         l->fence = LLVMBuildAlloca(l->builder, l->i64, "");
         LLVMPositionBuilderAtEnd(l->builder, here);
+        LLVMSetCurrentDebugLocation2(l->builder, location);
     }
     LLVMSetVolatile(LLVMBuildStore(l->builder, counter, l->fence), true);
 }
