@@ -20,6 +20,14 @@ enum { STEPS = sizeof ladder / sizeof ladder[0], FIRST_STEP = 6, ALL_SAMPLES = 1
  */
 enum { MIXED_SAMPLES = 4096, MIXED_ONE_IN = 8 };
 
+/* Where k of so many samples went wrong, the percentage that is hardly ever exceeded on
+ * others: with standard deviations of a Poisson distribution, one in twenty is beyond. */
+#define DEVIATIONS 1.6
+
+static double percent(double k, double of) {
+    return of > 0 ? 100 * (k + DEVIATIONS * sqrt(k)) / of : 0;
+}
+
 /* A promise and how far an attempt is from it. */
 typedef struct promise {
     double max_error;             /* 0: none */
@@ -84,12 +92,12 @@ static double lost_of(const mlc_answers *a) {
         labelled++;
         lost += a->real[s] == a->label[s] && a->integer[s] != a->label[s];
     }
-    return labelled ? 100.0 * (double)lost / (double)labelled : 0;
+    return percent((double)lost, (double)labelled);
 }
 
 static double changed_of(const mlc_answers *a) {
     int64_t of, same = mlc_agreeing(a->real, a->integer, a->n, &of);
-    return of ? 100.0 * (double)(of - same) / (double)of : 0;
+    return percent((double)(of - same), (double)of);
 }
 
 static void silent(void *user, mlc_severity severity, const char *line) {
