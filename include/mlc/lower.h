@@ -63,6 +63,8 @@ LLVMValueRef mlc_l_xor(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 /* Unsigned; the divisor is proved to be at least 1. */
 LLVMValueRef mlc_l_udiv(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 
+/* x, of which LLVM then knows nothing. */
+LLVMValueRef mlc_l_opaque(mlc_lower *l, LLVMValueRef x);
 /* All ones where x < 0, else 0; opaque to the optimizer. */
 LLVMValueRef mlc_l_sign_mask(mlc_lower *l, LLVMValueRef x);
 /* 1 where x < 0, else 0. */

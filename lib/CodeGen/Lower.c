@@ -115,7 +115,7 @@ LLVMValueRef mlc_l_udiv(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
  * every branch: 2^n states). test/CodeGen/branch-free.test fails when an LLVM
  * upgrade sees through it.
  */
-static LLVMValueRef opaque(mlc_lower *l, LLVMValueRef x) {
+LLVMValueRef mlc_l_opaque(mlc_lower *l, LLVMValueRef x) {
     return LLVMIsConstant(x) ? x : mlc_lower_barrier(l, x);
 }
 
@@ -133,11 +133,11 @@ LLVMValueRef mlc_l_lane_bits(mlc_lower *l, const mlc_lane *lane, int first) {
 }
 
 LLVMValueRef mlc_l_sign_mask(mlc_lower *l, LLVMValueRef x) {
-    return opaque(l, mlc_l_ashr(l, x, 63));
+    return mlc_l_opaque(l, mlc_l_ashr(l, x, 63));
 }
 
 LLVMValueRef mlc_l_is_negative(mlc_lower *l, LLVMValueRef x) {
-    return opaque(l, mlc_l_lshr(l, x, 63));
+    return mlc_l_opaque(l, mlc_l_lshr(l, x, 63));
 }
 
 LLVMValueRef mlc_l_select(mlc_lower *l, LLVMValueRef mask, LLVMValueRef a, LLVMValueRef b) {

@@ -222,8 +222,9 @@ mlc_node *mlc_int_settle(mlc_graph *g, mlc_node *node, unsigned shrinkable) {
 
 static int64_t *random_order(mlc_graph *g, mlc_rng *rng, int64_t n, int64_t group) {
     int64_t *order = MLC_NEW_ARRAY(g->arena, n, int64_t);
-    for (int64_t i = 0; i < n; i++) { /* shuffled inside each group */
-        int64_t other = mlc_rng_range(rng, i / group * group, i);
+    bool shuffled = mlc_int_chance(rng, 2);
+    for (int64_t i = 0; i < n; i++) { /* inside each group */
+        int64_t other = shuffled ? mlc_rng_range(rng, i / group * group, i) : i;
         order[i] = order[other];
         order[other] = i;
     }
@@ -253,7 +254,7 @@ mlc_node *mlc_int_random_packing(mlc_graph *g, mlc_node *node, mlc_rng *rng) {
     if (mlc_int_chance(rng, 3))
         return node;
     int64_t *order = random_order(g, rng, n, group), *words = MLC_NEW_ARRAY(g->arena, n, int64_t);
-    if (mlc_int_chance(rng, 2)) {
+    if (!mlc_attr_find(node, "align") && mlc_int_chance(rng, 2)) {
         int64_t *align = MLC_NEW_ARRAY(g->arena, n, int64_t);
         for (int64_t i = 0; i < n; i++)
             align[i] = mlc_rng_range(rng, 0, 12);

@@ -67,6 +67,20 @@ static void requantize_eval(const mlc_node *node, const int64_t *const *in, int6
         out[i] = in[2][(int64_t)entry(node, i, in[0][i])];
 }
 
+/* The shift and the mask that extract a lane also index the table, where its numbers begin at a
+ * multiple of the table's unit and inside the table. */
+static bool lookup_lane(mlc_lower *l, const mlc_node *node, int shift, mlc_lane lane, LLVMValueRef *y) {
+    int64_t n = mlc_int_elements(node->in[2]), first = (lane.low >> shift) - mlc_attr_int(node, "first", 0);
+    int bits = lane.width > shift ? lane.width - shift : 0;
+    if (lane.low & (((int64_t)1 << shift) - 1) || first < 0 || bits > 30 ||
+        first + ((int64_t)1 << bits) > 2 * n)
+        return false;
+    if (lane.top && lane.at + lane.width < 64) /* the verifier wants to see it */
+        lane.top = false;
+    *y = mlc_l_table_at(l, node->in[2]->constant->i, n, first, bits, mlc_l_lane_bits(l, &lane, shift));
+    return true;
+}
+
 static void *requantize_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     const mlc_value *x = node->in[0];
     const int64_t *table = node->in[2]->constant->i;
@@ -74,15 +88,10 @@ static void *requantize_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     int shift = shift_of(node, i);
     mlc_lane lane;
     LLVMValueRef whole = mlc_l_input_lane(l, x, i, &lane);
-    if (!whole && !(lane.low & (((int64_t)1 << shift) - 1))) {
-        int bits = lane.width > shift ? lane.width - shift : 0;
-        if (lane.top && lane.at + lane.width < 64) /* the verifier wants to see it */
-            lane.top = false;
-        return mlc_l_table_at(l, table, n, (lane.low >> shift) - first, bits,
-                              mlc_l_lane_bits(l, &lane, shift));
-    }
-    if (!whole)
-        whole = mlc_l_lane(l, &lane);
+    if (!whole && lookup_lane(l, node, shift, lane, &whole))
+        return whole;
+    if (!whole) /* LLVM must not see the interval: it would drop the mask that the verifier needs */
+        whole = mlc_l_opaque(l, mlc_l_lane(l, &lane));
     if (!first) /* nothing is negative */
         return mlc_l_table(l, table, n, mlc_l_lshr(l, whole, shift));
     return mlc_l_table(l, table, n, mlc_l_sub(l, mlc_l_ashr(l, whole, shift), mlc_l_const(l, first)));
@@ -97,7 +106,72 @@ static int64_t requantize_cost(const mlc_node *node) {
     return 7;
 }
 
+/* A dense layer's accumulators in 16 bits, or many more. */
+static mlc_node *random_dense(mlc_graph *g, mlc_rng *rng, mlc_value *x, int64_t outputs) {
+    int64_t inputs = mlc_int_elements(x), *w = MLC_NEW_ARRAY(g->arena, outputs * inputs, int64_t),
+            *bias = MLC_NEW_ARRAY(g->arena, outputs, int64_t);
+    bool large = inputs > 16 || mlc_int_chance(rng, 4);
+    for (int64_t i = 0; i < outputs; i++) {
+        int64_t left = mlc_rng_range(rng, large ? 1 : 120, large ? 2000 : 250);
+        bias[i] = mlc_rng_range(rng, -128 * left, 128 * left);
+        for (int64_t k = 0; k < inputs; k++) {
+            int64_t most = k + 1 == inputs ? left : mlc_rng_range(rng, 0, left / (inputs - k) * 2);
+            w[i * inputs + k] = mlc_int_chance(rng, 2) ? most : -most;
+            left -= most;
+        }
+    }
+    mlc_shape shape = {.rank = 2, .dim = {outputs, inputs}}, vector = mlc_int_vector(outputs);
+    mlc_value *in[3] = {x, mlc_int_new_constant(g, w, &shape), mlc_int_new_constant(g, bias, &vector)};
+    return mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7);
+}
+
+/* Numbers less `zero`, limited to [0, most]; now and then one of them is something else. */
+static mlc_value *random_clamp(mlc_graph *g, mlc_rng *rng, int64_t first, int64_t n) {
+    static const int64_t limits[] = {1, 6, 127, 181, 255, 255, 1000, 4095};
+    int64_t zero = mlc_rng_range(rng, first - 9, first + n), most = limits[mlc_rng_range(rng, 0, 7)],
+            *table = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t y = first + i - zero;
+        table[i] = y < 0 ? 0 : y > most ? most : y;
+    }
+    if (mlc_int_chance(rng, 8))
+        table[mlc_rng_range(rng, 0, n - 1)] = mlc_rng_range(rng, -3, 300);
+    mlc_shape size = mlc_int_vector(n);
+    return mlc_int_new_constant(g, table, &size);
+}
+
+/* Between two dense layers, limits behind words of every kind. */
+static mlc_node *generate_clamp(mlc_graph *g, mlc_rng *rng) {
+    int64_t n = mlc_rng_range(rng, 1, 6) * mlc_rng_range(rng, 3, 4);
+    mlc_shape inputs = mlc_int_vector(mlc_rng_range(rng, 1, mlc_int_chance(rng, 3) ? 80 : 16)),
+              shape = {.rank = 2, .dim = {1, n}};
+    mlc_value *x = mlc_int_random_input(g, rng, &inputs, 0, 255);
+    for (int64_t i = 0; i < inputs.dim[0] && !mlc_int_chance(rng, 3 * inputs.dim[0]); i++)
+        x->lo[i] = 0, x->hi[i] = 255;
+    mlc_node *dense = random_dense(g, rng, x, n);
+    const mlc_value *sum = dense->out[0];
+    int64_t *shift = MLC_NEW_ARRAY(g->arena, n, int64_t), first = INT64_MAX, last = INT64_MIN;
+    int least = (int)mlc_rng_range(rng, 4, 9), different = mlc_int_chance(rng, 2);
+    for (int64_t i = 0; i < n; i++) {
+        shift[i] = least + (different && mlc_int_chance(rng, 4));
+        first = sum->lo[i] >> shift[i] < first ? sum->lo[i] >> shift[i] : first;
+        last = sum->hi[i] >> shift[i] > last ? sum->hi[i] >> shift[i] : last;
+    }
+    if (!mlc_int_chance(rng, 4))
+        mlc_attr_set_ints(g, dense, "align", shift, n);
+    mlc_int_random_packing(g, dense, rng);
+    mlc_value *in[3] = {dense->out[0], mlc_int_new_constant(g, shift, &shape),
+                        random_clamp(g, rng, first, last - first + 1)};
+    mlc_node *node = mlc_int_random_node(g, "Requantize", in, 3);
+    mlc_attr_set_int(g, node, "first", first);
+    mlc_int_settle(g, node, 0);
+    random_dense(g, rng, node->out[0], 2);
+    return node;
+}
+
 static mlc_node *requantize_generate(mlc_graph *g, mlc_rng *rng) {
+    if (!g->first && !mlc_int_chance(rng, 3)) /* alone, for nobody gives its input another meaning then */
+        return generate_clamp(g, rng);
     mlc_shape shape = mlc_int_random_shape(rng, 16), shifts = mlc_int_random_operand_shape(rng, &shape);
     int64_t n = mlc_rng_range(rng, 1, mlc_int_chance(rng, 4) ? 700 : 40), least = 62;
     mlc_shape size = mlc_int_vector(n);
