@@ -27,6 +27,12 @@ LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i);
  * request for it in the same function takes it from here. */
 void mlc_l_also(mlc_lower *l, const mlc_node *node, int64_t i, LLVMValueRef x);
 
+/* Elements [i, i + n) of node->out[0], one after the other as they lie in memory, which they do
+ * (mlc_l_stored_width); i is a multiple of n, a power of two. The node's lower function returns NULL. */
+void mlc_l_also_word(mlc_lower *l, const mlc_node *node, int64_t i, int n, LLVMValueRef word);
+/* Bytes of an element of v in memory; 0: it is computed in place. */
+int mlc_l_stored_width(const mlc_lower *l, const mlc_value *v);
+
 /* A number, less `low`, in bits [at, at + width) of a word; all bits above are 0 where `top`. */
 typedef struct mlc_lane {
     LLVMValueRef word;
@@ -39,6 +45,8 @@ void mlc_l_also_lane(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_la
 /* As mlc_l_input, but an element that is inside a word is left there: then NULL is
  * returned, and *lane says where it is. */
 LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane);
+/* Whether element i of v is inside a word already: *lane says where it is, and it stays there. */
+bool mlc_l_peek_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane);
 /* The number that the lane holds. */
 LLVMValueRef mlc_l_lane(mlc_lower *l, const mlc_lane *lane);
 /* Bits [first, width) of the lane. */

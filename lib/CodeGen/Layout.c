@@ -7,6 +7,7 @@
  * once their last reader has run.
  */
 #include "CodeGen.h"
+#include "Ops/IntClamp.h"
 #include "Room.h"
 
 #include <assert.h>
@@ -169,6 +170,19 @@ static void find_last_uses(planner *p) {
     }
 }
 
+/* Outputs of a dense layer that leave their lanes in one word take more memory than they need. */
+static mlc_storage storage_of(const planner *p, const mlc_node *node, bool wide) {
+    mlc_storage s = mlc_storage_of(node->out[0], wide);
+    const mlc_value *x = node->n_in ? node->in[0] : NULL;
+    if (!wide || node->op != mlc_iop("Requantize") || s.is_signed || !x->producer || p->stored[x->id] ||
+        mlc_is_rolled(x->producer))
+        return s;
+    int width = mlc_int_clamp_width(node);
+    if (width > s.width)
+        s.width = (uint8_t)width;
+    return s;
+}
+
 /* Values in the first room that has place for them. Returns a node whose value has
  * none; NULL: they all fit. */
 static const mlc_node *place_stored(planner *p, bool wide, mlc_room *rooms, int n) {
@@ -180,7 +194,7 @@ static const mlc_node *place_stored(planner *p, bool wide, mlc_room *rooms, int 
         mlc_place *place = &p->layout->place[v->id];
         if (!p->stored[v->id] || place->area == MLC_AREA_OUT)
             continue;
-        place->storage = mlc_storage_of(v, wide);
+        place->storage = storage_of(p, node, wide);
         int64_t size = round_up8(mlc_shape_elements(&v->shape) * place->storage.width);
         int k = 0;
         while (k < n &&

@@ -22,6 +22,8 @@ struct mlc_memo {
     LLVMValueRef x; /* NULL: in `lane` */
     mlc_lane lane;
     bool kept; /* shared: of use until the stored element is done */
+    int count; /* elements in x, as they lie in memory; 0: x is an element */
+    int done;  /* how many of them were due; all are stored with the first */
     mlc_memo *next;
 };
 
@@ -44,10 +46,30 @@ void mlc_l_also_lane(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_la
     remember(l, node, i)->lane = *lane;
 }
 
+void mlc_l_also_word(mlc_lower *l, const mlc_node *node, int64_t i, int n, LLVMValueRef word) {
+    mlc_memo *m = remember(l, node, i);
+    m->x = word;
+    m->count = n;
+}
+
+int mlc_l_stored_width(const mlc_lower *l, const mlc_value *v) {
+    const mlc_place *place = &l->cg->layout.place[v->id];
+    return l->pattern || place->area == MLC_AREA_NONE ? 0 : place->storage.width;
+}
+
+bool mlc_l_peek_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane) {
+    for (const mlc_memo *m = l->memo; m; m = m->next)
+        if (m->value == v && m->index == i && !m->x) {
+            *lane = m->lane;
+            return true;
+        }
+    return false;
+}
+
 /* An element from the memo, taken out of it unless it is shared. */
 static const mlc_memo *recall(mlc_lower *l, const mlc_value *v, int64_t i) {
     for (mlc_memo **m = &l->memo; *m; m = &(*m)->next)
-        if ((*m)->value == v && (*m)->index == i) {
+        if ((*m)->value == v && (*m)->index == i && !(*m)->count) {
             const mlc_memo *found = *m;
             if (!found->kept)
                 *m = found->next;
@@ -98,10 +120,14 @@ void mlc_lower_store(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storag
     LLVMSetVolatile(LLVMBuildStore(l->builder, x, address(l, base, offset)), true);
 }
 
-static void store(mlc_lower *l, const mlc_value *v, int64_t i, LLVMValueRef x) {
+/* n elements from i on, which x holds as they lie in memory. */
+static void store(mlc_lower *l, const mlc_value *v, int64_t i, int n, LLVMValueRef x) {
     const mlc_place *place = &l->cg->layout.place[v->id];
     LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : mlc_lower_base(l, place->area);
-    mlc_lower_store(l, base, place->offset + i * place->storage.width, place->storage, x);
+    mlc_storage s = place->storage;
+    int64_t offset = place->offset + i * s.width;
+    s.width = (uint8_t)(n * s.width);
+    mlc_lower_store(l, base, offset, s, x);
 }
 
 static int64_t feature_offset(const mlc_layout *layout, const mlc_feature *f) {
@@ -212,13 +238,29 @@ int64_t mlc_lower_cost(const mlc_lower *l, const mlc_node *node) {
     return cost;
 }
 
+/* Whether element i is in a word; it is stored then. */
+static bool store_word(mlc_lower *l, const mlc_value *v, int64_t i) {
+    for (mlc_memo **m = &l->memo; *m; m = &(*m)->next) {
+        mlc_memo *word = *m;
+        if (word->value != v || i < word->index || i >= word->index + word->count)
+            continue;
+        if (word->done++ == 0)
+            store(l, v, word->index, word->count, word->x);
+        if (word->done == word->count)
+            *m = word->next;
+        return true;
+    }
+    return false;
+}
+
 void mlc_lower_store_element(mlc_lower *l, const mlc_node *node, int64_t i) {
-    mlc_lane lane;
+    if (store_word(l, node->out[0], i))
+        return;
+    mlc_lane lane = {0};
     LLVMValueRef x = compute(l, node, i, &lane);
-    if (!x)
-        x = mlc_l_lane(l, &lane);
     mlc_debug_line(l->debug, l->builder, l->scope, node->line);
-    store(l, node->out[0], i, x);
+    if (!store_word(l, node->out[0], i))
+        store(l, node->out[0], i, 1, x ? x : mlc_l_lane(l, &lane));
     forget_shared(l);
 }
 

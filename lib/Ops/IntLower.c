@@ -33,9 +33,10 @@ static void start_block(mlc_int_block *b) {
 static void collect_channels(mlc_int_block *b, const mlc_node *node, int64_t channel, int64_t group,
                              int64_t channels) {
     int64_t n_words, at = 0;
-    /* The sums of chunks live as long as all of the block does. */
-    int most = is_cut(node) ? MLC_INT_WORDS / 2 : MLC_INT_WORDS;
     const int64_t *words = mlc_attr_ints(node, "words", &n_words);
+    /* The sums of chunks live as long as all of the block does. And what follows the sums of a short block
+     * overlaps with the next one's multiplications: the processor looks ahead some hundred instructions. */
+    int most = n_words && node->op == mlc_iop("Linear") ? MLC_INT_WORDS / 2 : MLC_INT_WORDS;
     bool found = false;
     for (int64_t k = 0; at < channels; k++) {
         int64_t size = n_words ? words[k] : 1;
@@ -71,6 +72,22 @@ static bool has_chunks(const mlc_int_block *b, int word) {
     return is_cut(b->node) && b->first[word + 1] - b->first[word] > 1;
 }
 
+int mlc_int_block_word(const mlc_int_block *b, int j) {
+    int word = 0;
+    while (j >= b->first[word + 1])
+        word++;
+    return 2 * word + (has_chunks(b, word) ? (j - b->first[word]) & 1 : 0);
+}
+
+/* Bits of each lane where four have a quarter of the word each: they may leave it together (IntClamp.h).
+ * 0: lanes take what they need. */
+static int quarter(const mlc_int_block *b, int word, int64_t base, int64_t step) {
+    bool fits = b->node->op == mlc_iop("Linear") && b->first[word + 1] - b->first[word] == 4;
+    for (int j = b->first[word]; j < b->first[word + 1] && fits; j++)
+        fits = mlc_int_lane_width(b->node, b->channel[j], base + b->channel[j] * step) <= 16;
+    return fits ? 16 : 0;
+}
+
 mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t group, int64_t channels,
                                int64_t base, int64_t step) {
     mlc_int_block b = {.node = node};
@@ -80,7 +97,7 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
     int uniform = (int)mlc_attr_int(node, "lane", 0), spare = mlc_attr_find(node, "pool") != NULL;
     for (int k = 0; k < b.words; k++) {
         bool single = b.first[k + 1] - b.first[k] == 1;
-        int at = 0;
+        int at = 0, equal = uniform ? uniform : quarter(&b, k, base, step);
         for (int j = b.first[k]; j < b.first[k + 1]; j++) {
             b.out[j] = base + b.channel[j] * step;
             if (single && !aligned)
@@ -90,7 +107,7 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
                                .width = mlc_int_lane_width(node, b.channel[j], b.out[j]),
                                .top = j + 1 == b.first[k + 1],
                                .low = mlc_int_lane_low(node, b.channel[j], b.out[j])};
-            int size = uniform ? uniform : lane->width + spare;
+            int size = equal ? equal : lane->width + spare;
             at += size;
             /* Up to the word's end: a shift extracts it. Alone, it has small weights instead. */
             if (lane->top && !single)

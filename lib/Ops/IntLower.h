@@ -49,6 +49,8 @@ typedef struct mlc_int_block {
  */
 mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t group, int64_t channels,
                                int64_t base, int64_t step);
+/* Numbers the words that the block's outputs are left in: that of output j. */
+int mlc_int_block_word(const mlc_int_block *b, int j);
 /* Output j += x * c[j] for the whole block; x is input element i of `in`, loaded where any c is not 0. */
 void mlc_int_block_add(mlc_lower *l, mlc_int_block *b, const mlc_value *in, int64_t i, const int64_t *c);
 /* Output j += x; blocks without packing. */

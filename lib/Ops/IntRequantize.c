@@ -4,7 +4,7 @@
  * shift and the mask that extract it also index the table.
  */
 #include "Int.h"
-#include "IntLower.h"
+#include "IntClamp.h"
 
 static int shift_of(const mlc_node *node, int64_t i) {
     return (int)mlc_int_operand(node, 1, i).lo;
@@ -67,6 +67,36 @@ static void requantize_eval(const mlc_node *node, const int64_t *const *in, int6
         out[i] = in[2][(int64_t)entry(node, i, in[0][i])];
 }
 
+/* Hands over the word of outputs that output i is in, where they can be computed at once; its
+ * input is in `lane`, where it has been taken out. */
+static bool lower_word(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_lane *lane) {
+    int width = mlc_l_stored_width(l, node->out[0]), n = width ? 8 / width : 0;
+    if (n < 2 || n > MLC_INT_CLAMPED)
+        return false;
+    int64_t first = i / n * n, elements = mlc_int_elements(node->out[0]);
+    mlc_int_laid laid[MLC_INT_CLAMPED];
+    LLVMValueRef word[MLC_INT_CLAMPED];
+    mlc_int_clamp c;
+    int words = 0;
+    for (int k = 0; k < n; k++) {
+        laid[k].lane = *lane;
+        if (first + k != i &&
+            (first + k >= elements || !mlc_l_peek_lane(l, node->in[0], first + k, &laid[k].lane)))
+            return false;
+        word[words] = laid[k].lane.word; /* found there, if not before */
+        for (laid[k].source = 0; word[laid[k].source] != laid[k].lane.word;)
+            laid[k].source++;
+        words += laid[k].source == words;
+    }
+    if (!mlc_int_clamp_plan(node, first, n, 8 * width, laid, &c))
+        return false;
+    for (int k = 0; k < n; k++)
+        if (first + k != i)
+            mlc_l_input_lane(l, node->in[0], first + k, &laid[k].lane); /* takes it out */
+    mlc_l_also_word(l, node, first, n, mlc_int_clamp_lower(l, &c, word));
+    return true;
+}
+
 /* The shift and the mask that extract a lane also index the table, where its numbers begin at a
  * multiple of the table's unit and inside the table. */
 static bool lookup_lane(mlc_lower *l, const mlc_node *node, int shift, mlc_lane lane, LLVMValueRef *y) {
@@ -88,6 +118,8 @@ static void *requantize_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     int shift = shift_of(node, i);
     mlc_lane lane;
     LLVMValueRef whole = mlc_l_input_lane(l, x, i, &lane);
+    if (!whole && lower_word(l, node, i, &lane))
+        return NULL;
     if (!whole && lookup_lane(l, node, shift, lane, &whole))
         return whole;
     if (!whole) /* LLVM must not see the interval: it would drop the mask that the verifier needs */
@@ -140,7 +172,7 @@ static mlc_value *random_clamp(mlc_graph *g, mlc_rng *rng, int64_t first, int64_
     return mlc_int_new_constant(g, table, &size);
 }
 
-/* Between two dense layers, limits behind words of every kind. */
+/* Between two dense layers, what a word's outputs may leave together (IntClamp.h). */
 static mlc_node *generate_clamp(mlc_graph *g, mlc_rng *rng) {
     int64_t n = mlc_rng_range(rng, 1, 6) * mlc_rng_range(rng, 3, 4);
     mlc_shape inputs = mlc_int_vector(mlc_rng_range(rng, 1, mlc_int_chance(rng, 3) ? 80 : 16)),
