@@ -3,7 +3,7 @@
  * that one multiplication serves several (attributes `order` and `words`, see
  * lib/Ops/IntPacking.h). Widths come from the proven intervals.
  */
-#include "Passes.h"
+#include "Hidden.h"
 
 #include "../Ops/IntPacking.h"
 #include "mlc/cost.h"
@@ -114,6 +114,21 @@ static packing pack(mlc_graph *g, const mlc_node *node) {
     return node->op == mlc_iop("Linear") && !mlc_attr_find(node, "lane") ? cut(g, node, p) : p;
 }
 
+/* Outputs with the same shift behind them side by side, where that takes no more words and chunks. */
+static packing pack_by_shift(mlc_graph *g, mlc_node *node, const int *uses) {
+    packing p = pack(g, node);
+    mlc_hidden h;
+    const int64_t *order;
+    if (!mlc_hidden_find(g, node, uses, &h) || (order = mlc_hidden_by_shift(g, &h)) == NULL)
+        return p;
+    mlc_hidden_permute(g, &h, order);
+    packing sorted = pack(g, node);
+    if (sorted.n_words <= p.n_words && sorted.n_starts <= p.n_starts)
+        return sorted;
+    mlc_hidden_permute(g, &h, mlc_hidden_inverse(g, &h, order));
+    return p;
+}
+
 /* Whether words save instructions: with many zeros and ones they may not. */
 static bool pays(const mlc_node *node, const packing *p) {
     const mlc_tensor *w = node->in[1]->constant;
@@ -133,10 +148,11 @@ static bool pays(const mlc_node *node, const packing *p) {
 mlc_graph *mlc_pass_pack(mlc_graph *g, mlc_pass_context *context) {
     if (context->options->opt_level < '2')
         return g;
+    const int *uses = mlc_graph_uses(g, g->arena);
     MLC_FOR_NODES (g, node) {
         if (node->op != mlc_iop("Linear") && node->op != mlc_iop("Conv"))
             continue;
-        packing p = pack(g, node);
+        packing p = pack_by_shift(g, node, uses);
         if (!pays(node, &p))
             continue;
         mlc_attr_set_ints(g, node, "order", p.order, p.n);
