@@ -10,9 +10,12 @@ volatile __u32 mlc_count = 0; /* number of samples */
  * that LLVM orders by address, and objects would differ from run to run. */
 SEC("socket") int mlc_raw(void *packet) {
     __u8 *in = mlc_in_get(&mlc_next), *out = mlc_out_get(&mlc_next), *frame = mlc_frame_get();
-    int failed = !in || !out || !frame;
-    if (!failed)
+    int failed = 1;
+    if (in && out && frame) { /* in a branch of its own: else a test of the flag guards the pointers, and the
+                               * verifier puts a barrier behind it where it expects mispredictions */
         mlc_model(in, out, frame + mlc_frame_scratch);
+        failed = 0;
+    }
     __u32 next = mlc_next + 1;
     mlc_next = next < mlc_count ? next : 0;
     return failed;
