@@ -34,11 +34,13 @@ static void collect_channels(mlc_int_block *b, const mlc_node *node, int64_t cha
                              int64_t channels) {
     int64_t n_words, at = 0;
     const int64_t *words = mlc_attr_ints(node, "words", &n_words);
-    /* What follows the sums of a short block overlaps with the next one's multiplications: the processor
-     * looks ahead some hundred instructions. Sums of chunks take three registers for each word. */
     int most = MLC_INT_WORDS;
-    if (n_words && node->op == mlc_iop("Linear"))
-        most = is_cut(node) ? 1 : MLC_INT_WORDS / 2;
+    if (is_cut(node)) /* each word's sums of chunks take two registers more */
+        most = 1;
+    else if (n_words && words[0] <= 4 && node->op == mlc_iop("Linear"))
+        /* What follows the sums of a short block overlaps with the next one's multiplications: the processor
+         * looks ahead some hundred instructions. Lookups are short chains that overlap anyway. */
+        most = MLC_INT_WORDS / 2;
     bool found = false;
     for (int64_t k = 0; at < channels; k++) {
         int64_t size = n_words ? words[k] : 1;
