@@ -123,11 +123,21 @@ object_run_host(const object *o, uint8_t *in, uint8_t *out, size_t n) {
     return true;
 }
 
-static inline bool object_fill(const struct bpf_map *map, const uint8_t *bytes, size_t size, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++)
-        if (bpf_map_update_elem(bpf_map__fd(map), &i, bytes + i * size, BPF_ANY))
-            return false;
-    return true;
+/* Copies n times `size` bytes into a map, or out of it. Its values may be larger. */
+static inline bool object_copy(const struct bpf_map *map, const uint8_t *in, uint8_t *out, size_t size,
+                               uint32_t n) {
+    uint8_t *value = calloc(1, bpf_map__value_size(map));
+    bool ok = value && bpf_map__value_size(map) >= size;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        if (in)
+            memcpy(value, in + i * size, size);
+        ok = in ? bpf_map_update_elem(bpf_map__fd(map), &i, value, BPF_ANY) == 0
+                : bpf_map_lookup_elem(bpf_map__fd(map), &i, value) == 0;
+        if (ok && out)
+            memcpy(out + i * size, value, size);
+    }
+    free(value);
+    return ok;
 }
 
 /* The program takes `n` samples, from the first on. To be called before it is loaded. */
@@ -156,9 +166,8 @@ static inline bool object_run_kernel(const object *o, const uint8_t *in, uint8_t
     bool ok = inputs && outputs && !bpf_map__set_max_entries(inputs, n) &&
               !bpf_map__set_max_entries(outputs, n) && object_prepare(o, bpf, n) && !bpf_object__load(bpf);
     /* A model without inputs has a map all the same. */
-    ok = ok && (o->in_size == 0 || object_fill(inputs, in, o->in_size, n)) && object_test_run(bpf, n);
-    for (uint32_t i = 0; ok && i < n; i++)
-        ok = bpf_map_lookup_elem(bpf_map__fd(outputs), &i, out + i * o->out_size) == 0;
+    ok = ok && (o->in_size == 0 || object_copy(inputs, in, NULL, o->in_size, n)) && object_test_run(bpf, n) &&
+         object_copy(outputs, NULL, out, o->out_size, n);
     bpf_object__close(bpf);
     return ok;
 }
