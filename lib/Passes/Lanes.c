@@ -22,6 +22,7 @@ enum { LEAST_BY_ERROR = 4, MOST_POOLED = 4, MOST_ROOM = 32, LEAST_CHUNK = 4, LEA
 /* With 8 bits; what plain rounding to fewer makes of a model is less and less of a standard. */
 #define SHARE_OF_8 0.75
 #define SHARE_FALLS 0.6
+/* Of two options of nearly the same cost, the more precise one is taken. */
 #define HARDLY_MORE 1.05
 
 /* Lanes that other products are to have, by bits; ternary weights count as 1. */
