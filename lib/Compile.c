@@ -19,7 +19,8 @@ const char *mlc_version(void) {
 }
 
 void mlc_options_init(mlc_options *options) {
-    *options = (mlc_options){.target = "bpf-xdp", .opt_level = '2', .max_accuracy_drop = -1};
+    *options = (mlc_options){
+        .target = "bpf-xdp", .opt_level = '2', .kernel = MLC_KERNEL(5, 10), .max_accuracy_drop = -1};
 }
 
 void mlc_result_free(mlc_result *result) {
@@ -73,6 +74,9 @@ static bool check_options(const mlc_options *o, mlc_diag *diag, const mlc_target
         known = strcmp(o->mcpu, mcpus[i]) == 0;
     if (!known)
         return mlc_error(diag, "no BPF instruction set '%s'; use v1, v2, v3 or v4", mlc_escape(o->mcpu));
+    if (o->kernel < MLC_KERNEL(5, 10))
+        return mlc_error(diag, "objects need Linux 5.10 or newer, not %u.%u", o->kernel >> 16,
+                         o->kernel & 0xffff);
     if (!strchr("0123s", o->opt_level))
         return mlc_error(diag, "no optimization level O%c", o->opt_level);
     if (o->on_error && strcmp(o->on_error, "pass") != 0 && strcmp(o->on_error, "drop") != 0)

@@ -263,7 +263,7 @@ static const char *without_constants(mlc_arena *arena, const char *listing) {
 bool mlc_codegen_run(mlc_codegen *cg, mlc_result *result) {
     result->stats.macs = count_macs(cg->graph);
     cg->listing = without_constants(cg->arena, mlc_graph_print(cg->graph, cg->arena));
-    if (!mlc_layout_plan(cg->graph, cg->binding, cg->options->opt_level, &cg->layout))
+    if (!mlc_layout_plan(cg->graph, cg->binding, cg->options, &cg->layout))
         return false;
     if (cg->options->emit == MLC_EMIT_JSON) {
         const char *manifest = mlc_manifest(cg);

@@ -37,7 +37,7 @@ typedef struct mlc_place {
     bool shared; /* area NONE: an element is read several times, to compute one element of one stored value */
 } mlc_place;
 
-enum { MLC_SUMS_BYTES = 256 };
+enum { MLC_SUMS_BYTES = 256, MLC_LOOP_SLOTS = 8 };
 
 typedef struct mlc_layout {
     mlc_place *place;                    /* by value id */
@@ -46,6 +46,7 @@ typedef struct mlc_layout {
     int64_t entry_size[MLC_MAX_ENTRIES]; /* the scratch in each */
     int64_t scratch_size;                /* of all entries; on the host one lies behind the other */
     int64_t sums_offset; /* in entry 0: MLC_SUMS_BYTES for rolled dense layers, where there are any */
+    int64_t loops_offset; /* likewise: MLC_LOOP_SLOTS counters of 8 bytes, where there may be loops */
     /* Packet targets: byte offsets of the parts of entry 0, which begins with inputs and outputs. */
     int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset;
     int64_t frame_size; /* of one entry */
@@ -63,7 +64,8 @@ const char *mlc_storage_name(mlc_storage s); /* "u8", "i64" */
 bool mlc_is_rolled(const mlc_node *node);
 
 /* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
-bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout);
+bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, const mlc_options *options,
+                     mlc_layout *layout);
 int64_t mlc_area_size(const mlc_layout *layout, mlc_area area);
 /* Of the maps' values, with what speculation can reach as far as they may be that large. */
 int64_t mlc_frame_value_size(const mlc_layout *layout);

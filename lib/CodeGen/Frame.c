@@ -32,7 +32,7 @@ void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int l
     LLVMPositionBuilderAtEnd(l->builder, code);
 }
 
-static void build_return(mlc_lower *l) {
+void mlc_lower_return(mlc_lower *l) {
     LLVMTypeRef result = LLVMGetReturnType(LLVMGlobalGetValueType(l->function));
     if (LLVMGetTypeKind(result) == LLVMVoidTypeKind)
         LLVMBuildRetVoid(l->builder);
@@ -56,7 +56,7 @@ static LLVMValueRef look_up(mlc_lower *l, const char *name, LLVMValueRef key) {
     LLVMValueRef base = mlc_bpf_map_lookup(l->module, l->builder, map, key);
     LLVMBuildCondBr(l->builder, LLVMBuildIsNotNull(l->builder, base, ""), found, none);
     LLVMPositionBuilderAtEnd(l->builder, none);
-    build_return(l);
+    mlc_lower_return(l);
     LLVMPositionBuilderAtEnd(l->builder, found);
     LLVMBuildBr(l->builder, code);
     l->prologue = found;

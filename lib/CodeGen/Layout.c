@@ -6,7 +6,7 @@
  * element of one stored value. The others get a slot of the scratch area, reused
  * once their last reader has run.
  */
-#include "CodeGen.h"
+#include "Dense.h"
 #include "Ops/IntClamp.h"
 #include "Room.h"
 
@@ -174,10 +174,11 @@ static void find_last_uses(planner *p) {
 static mlc_storage storage_of(const planner *p, const mlc_node *node, bool wide) {
     mlc_storage s = mlc_storage_of(node->out[0], wide);
     const mlc_value *x = node->n_in ? node->in[0] : NULL;
-    if (!wide || node->op != mlc_iop("Requantize") || s.is_signed || !x->producer || p->stored[x->id] ||
-        mlc_is_rolled(x->producer))
+    if (!wide || node->op != mlc_iop("Requantize") || s.is_signed || !x->producer || p->stored[x->id])
         return s;
-    int width = mlc_int_clamp_width(node);
+    int width = !mlc_is_rolled(x->producer)                 ? mlc_int_clamp_width(node)
+                : mlc_dense_clamps(node, x->producer) ? 8 / MLC_INT_CLAMPED
+                                                            : 0;
     if (width > s.width)
         s.width = (uint8_t)width;
     return s;
@@ -269,8 +270,9 @@ static bool place_in_frame(planner *p, int64_t first) {
     return true;
 }
 
-bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_level, mlc_layout *layout) {
-    planner p = {.g = g, .arena = g->arena, .layout = layout, .opt_level = opt_level};
+bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, const mlc_options *options,
+                     mlc_layout *layout) {
+    planner p = {.g = g, .arena = g->arena, .layout = layout, .opt_level = options->opt_level};
     layout->place = MLC_NEW_ARRAY(p.arena, g->n_values + 1, mlc_place);
     p.stored = MLC_NEW_ARRAY(p.arena, g->n_values + 1, bool);
     p.last_use = MLC_NEW_ARRAY(p.arena, g->n_values + 1, int);
@@ -286,15 +288,19 @@ bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, char opt_
     layout->out_offset = binding ? layout->in_size : 0;
     layout->scratch_offset = binding ? layout->out_offset + layout->out_size : 0;
     int64_t sums = has_rolled_linear(g) ? MLC_SUMS_BYTES : 0,
-            first = MAX_PERCPU_VALUE - layout->scratch_offset - sums;
+            loops = options->kernel >= MLC_KERNEL(6, 9) && options->unroll != MLC_UNROLL_FULL
+                        ? 8 * MLC_LOOP_SLOTS
+                        : 0,
+            first = MAX_PERCPU_VALUE - layout->scratch_offset - sums - loops;
     if (first < 0)
         return mlc_error(g->diag,
                          "inputs and outputs need %lld bytes; the kernel's per-CPU maps hold %d an entry",
-                         (long long)(layout->scratch_offset + sums), MAX_PERCPU_VALUE);
+                         (long long)(layout->scratch_offset + sums + loops), MAX_PERCPU_VALUE);
     if (!place_in_frame(&p, first))
         return false;
     layout->sums_offset = layout->entry_size[0];
-    layout->entry_size[0] += sums;
+    layout->loops_offset = layout->sums_offset + sums;
+    layout->entry_size[0] += sums + loops;
     layout->frame_size = layout->scratch_offset + layout->entry_size[0];
     for (int k = 0; k < layout->n_entries; k++) {
         layout->scratch_size += layout->entry_size[k];

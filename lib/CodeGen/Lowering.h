@@ -21,6 +21,7 @@ struct mlc_lower {
     LLVMValueRef base[MLC_N_AREAS]; /* by mlc_lower_base; NULL: not yet looked up in `function` */
     LLVMValueRef frame;             /* entry 0 of the map, likewise */
     LLVMValueRef fence;             /* of loops in `function` (Loop.h); NULL: not yet there */
+    int loop_depth;                 /* of loops around what is emitted that wait in the frame (Loop.h) */
     LLVMBasicBlockRef prologue;     /* of `function`, where areas are looked up */
 
     LLVMValueRef barrier;
@@ -48,6 +49,8 @@ bool mlc_lower_is_bpf(const mlc_lower *l);
 /* Begins to emit a function. The areas that are its parameters are then set by the caller;
  * looks_up: there may be others, besides the frame's entries behind the first. */
 void mlc_lower_enter(mlc_lower *l, LLVMValueRef fn, LLVMMetadataRef scope, int line, bool looks_up);
+/* Returns nothing of value. */
+void mlc_lower_return(mlc_lower *l);
 /* The first byte of an area. */
 LLVMValueRef mlc_lower_base(mlc_lower *l, mlc_area area);
 /* Speculation can reach that many bytes of it. */

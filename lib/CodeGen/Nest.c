@@ -29,11 +29,11 @@ static int64_t divisor(int64_t n, int64_t least, int64_t most) {
     return 0;
 }
 
-/* Whole inner levels, and then part of one where its positions can be divided. */
-static split split_nest(const mlc_nest *nest, int64_t cost) {
+/* Whole inner levels, and then part of one where its positions can be divided; all where rounds are free. */
+static split split_nest(const mlc_lower *l, const mlc_nest *nest, int64_t cost) {
     split s = {.outer = *nest, .inner = *nest};
     int64_t wanted = cost < CALL_BUDGET ? CALL_BUDGET / cost : 1, inside = 1;
-    int n = nest->n;
+    int n = mlc_loop_is_free(l) ? 0 : nest->n;
     for (; n > 0 && inside < wanted && inside * nest->level[n - 1].count <= 2 * wanted; n--)
         inside *= nest->level[n - 1].count;
     s.outer.n = n;
@@ -52,54 +52,44 @@ static split split_nest(const mlc_nest *nest, int64_t cost) {
     return s;
 }
 
-/* What is at the core of loops. `at` are two offsets or two pointers. */
+/* What is at the core of loops. `at` are two offsets without a base or two places. */
 typedef struct core {
-    void (*emit)(mlc_lower *l, const struct core *c, LLVMValueRef at[2]);
+    void (*emit)(mlc_lower *l, const struct core *c, const mlc_cursor at[2]);
     const mlc_aside *aside;                       /* of calls */
     void (*body)(mlc_lower *l, const void *user); /* of bodies */
     const void *user;
 } core;
 
-static LLVMValueRef advance(mlc_lower *l, LLVMValueRef at, int64_t by) {
-    return LLVMTypeOf(at) == l->ptr ? mlc_loop_move(l, at, by) : mlc_l_add(l, at, mlc_l_const(l, by));
-}
-
-/* for (i = 0; i < count; i++) around what levels remain; ends in the block behind the loop. */
-static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const LLVMValueRef start[2],
-                       const core *c) {
+/* for (i = 0; i < count; i++) around what levels remain; ends in the block behind the loop.
+ * Offsets without a base are numbers, which count up with the rounds. */
+static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const mlc_cursor start[2], const core *c) {
     if (n == nest->n) {
-        c->emit(l, c, (LLVMValueRef[]){start[0], start[1]});
+        c->emit(l, c, start);
         return;
     }
     const mlc_nest_level *level = &nest->level[n];
     const int64_t step[2] = {level->src, level->dst};
-    LLVMBasicBlockRef entry = LLVMGetInsertBlock(l->builder),
-                      loop = LLVMAppendBasicBlockInContext(l->context, l->function, "");
-    LLVMBuildBr(l->builder, loop);
-    LLVMPositionBuilderAtEnd(l->builder, loop);
-    LLVMValueRef i = LLVMBuildPhi(l->builder, l->i64, ""), at[2];
+    bool points = start[0].base;
+    mlc_loop loop = {.count = level->count, .counted = !points};
+    mlc_cursor at[2];
     for (int k = 0; k < 2; k++)
-        at[k] = LLVMBuildPhi(l->builder, LLVMTypeOf(start[k]), "");
-    mlc_loop_fence(l, i);
+        points ? mlc_loop_carry_pointer(&loop, start[k], step[k]) : mlc_loop_carry(&loop, start[k].offset);
+    mlc_loop_begin(l, &loop);
+    for (int k = 0; k < 2; k++)
+        at[k] = points ? mlc_loop_pointer(&loop, k) : (mlc_cursor){.offset = loop.carried[k]};
     emit_loops(l, nest, n + 1, at, c);
-    LLVMBasicBlockRef end = LLVMGetInsertBlock(l->builder), from[2] = {entry, end};
-    for (int k = 0; k < 2; k++)
-        LLVMAddIncoming(at[k], (LLVMValueRef[]){start[k], advance(l, at[k], step[k])}, from, 2);
-    LLVMValueRef next = LLVMBuildAdd(l->builder, i, mlc_l_const(l, 1), "");
-    LLVMAddIncoming(i, (LLVMValueRef[]){mlc_l_const(l, 0), next}, from, 2);
-    LLVMValueRef more = LLVMBuildICmp(l->builder, LLVMIntULT, next, mlc_l_const(l, level->count), "");
-    LLVMBasicBlockRef behind = LLVMAppendBasicBlockInContext(l->context, l->function, "");
-    LLVMBuildCondBr(l->builder, more, loop, behind);
-    LLVMPositionBuilderAtEnd(l->builder, behind);
+    for (int k = 0; k < 2 && !points; k++)
+        loop.next[k] = mlc_l_add(l, loop.carried[k], mlc_l_const(l, step[k]));
+    mlc_loop_end(l, &loop);
 }
 
-static void emit_call(mlc_lower *l, const core *c, LLVMValueRef at[2]) {
-    mlc_aside_call(l, c->aside, at);
+static void emit_call(mlc_lower *l, const core *c, const mlc_cursor at[2]) {
+    mlc_aside_call(l, c->aside, (LLVMValueRef[2]){at[0].offset, at[1].offset});
 }
 
-static void emit_body(mlc_lower *l, const core *c, LLVMValueRef at[2]) {
-    l->roll_src_base = at[0];
-    l->roll_dst_base = at[1];
+static void emit_body(mlc_lower *l, const core *c, const mlc_cursor at[2]) {
+    l->roll_src_base = mlc_cursor_at(l, &at[0]);
+    l->roll_dst_base = mlc_cursor_at(l, &at[1]);
     c->body(l, c->user);
 }
 
@@ -111,12 +101,13 @@ static int64_t reach(const mlc_nest *outer, int k) {
     return most;
 }
 
-/* Bytes of the value's area that pointers to its positions reach. */
+/* Bytes of the value's area that pointers to its positions may reach. */
 static int64_t pointed(const mlc_lower *l, const mlc_nest *inner, const mlc_value *v, int k) {
     const mlc_place *place = &l->cg->layout.place[v->id];
     int64_t end = place->offset + mlc_shape_elements(&v->shape) * place->storage.width;
     for (int d = 0; d < inner->n; d++)
-        end += k ? inner->level[d].dst : inner->level[d].src;
+        end += (mlc_loop_reach(inner->level[d].count, !mlc_loop_is_free(l)) - inner->level[d].count) *
+               (k ? inner->level[d].dst : inner->level[d].src);
     return end;
 }
 
@@ -124,13 +115,14 @@ static mlc_aside emit_function(mlc_lower *l, const split *s, int line, const cor
     static const char *const names[2] = {"src_offset", "dst_offset"};
     const int64_t most[2] = {reach(&s->outer, 0), reach(&s->outer, 1)};
     const mlc_value *values[2] = {s->inner.src, s->inner.dst};
-    LLVMValueRef at[2];
-    mlc_aside aside = mlc_aside_begin(l, line, names, most, at);
+    LLVMValueRef from[2];
+    mlc_cursor at[2];
+    mlc_aside aside = mlc_aside_begin(l, line, names, most, from);
     l->roll_src = values[0];
     l->roll_dst = values[1];
     for (int k = 0; k < 2; k++) {
         mlc_area area = l->cg->layout.place[values[k]->id].area;
-        at[k] = LLVMBuildGEP2(l->builder, l->i8, mlc_lower_base(l, area), &at[k], 1, "");
+        at[k] = (mlc_cursor){.base = mlc_lower_base(l, area), .offset = s->outer.n ? from[k] : NULL};
         mlc_lower_reach(l, area, pointed(l, &s->inner, values[k], k));
     }
     emit_loops(l, &s->inner, 0, at, body);
@@ -140,11 +132,11 @@ static mlc_aside emit_function(mlc_lower *l, const split *s, int line, const cor
 
 void mlc_nest_emit(mlc_lower *l, const mlc_nest *nest, int line, int64_t cost,
                    void (*body)(mlc_lower *l, const void *user), const void *user) {
-    split s = split_nest(nest, cost);
+    split s = split_nest(l, nest, cost);
     core inside = {.emit = emit_body, .body = body, .user = user}, outside = {.emit = emit_call};
     mlc_aside aside = emit_function(l, &s, line, &inside);
     outside.aside = &aside;
     mlc_debug_line(l->debug, l->builder, l->scope, line);
-    LLVMValueRef zero = mlc_l_const(l, 0);
-    emit_loops(l, &s.outer, 0, (LLVMValueRef[]){zero, zero}, &outside);
+    mlc_cursor zero = {.offset = mlc_l_const(l, 0)};
+    emit_loops(l, &s.outer, 0, (mlc_cursor[]){zero, zero}, &outside);
 }

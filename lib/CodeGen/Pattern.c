@@ -140,6 +140,16 @@ mlc_pattern *mlc_pattern_make(mlc_lower *l, const mlc_node *node, const mlc_node
     return p->result ? p : NULL;
 }
 
+bool mlc_pattern_looks_up(const mlc_pattern *p) {
+    for (const mlc_pattern_value *v = p->values; v; v = v->next) {
+        const mlc_node *node = v->copy->producer;
+        for (int k = node ? node->op->elementwise : 0; node && k < node->n_in; k++)
+            if (node->in[k]->constant)
+                return true;
+    }
+    return false;
+}
+
 /* --- emission --- */
 
 static void emit_table(mlc_lower *l, mlc_pattern *p, int64_t behind) {
@@ -159,10 +169,6 @@ static int64_t stride(const mlc_lower *l, const mlc_pattern *p, const mlc_patter
     return s->value ? place_of(l, s->value)->storage.width : 8 * p->n_columns;
 }
 
-static LLVMValueRef move(mlc_lower *l, LLVMValueRef at, LLVMValueRef bytes) {
-    return LLVMBuildGEP2(l->builder, l->i8, at, &bytes, 1, "");
-}
-
 void mlc_pattern_begin(mlc_lower *l, mlc_pattern *p, LLVMValueRef element, int64_t behind) {
     if (p->n_columns && !p->table)
         emit_table(l, p, behind);
@@ -174,44 +180,44 @@ void mlc_pattern_begin(mlc_lower *l, mlc_pattern *p, LLVMValueRef element, int64
             base = mlc_lower_base(l, place->area);
             mlc_lower_reach(l, place->area, place->offset + (p->elements + behind) * place->storage.width);
         }
-        s->at = base ? move(l, base, mlc_l_mul_const(l, element, stride(l, p, s))) : NULL;
+        s->at = (mlc_cursor){.base = base, .offset = base ? mlc_l_mul_const(l, element, stride(l, p, s)) : NULL};
+        s->pointer = NULL;
     }
 }
 
-int mlc_pattern_carry(const mlc_pattern *p, mlc_loop *loop) {
-    int first = loop->n;
+int mlc_pattern_carry(const mlc_lower *l, const mlc_pattern *p, mlc_loop *loop, int64_t step) {
+    int first = loop->n_pointers;
     for (int k = 0; k < p->n_streams; k++)
-        if (p->stream[k].at)
-            mlc_loop_carry(loop, p->stream[k].at);
+        if (p->stream[k].at.base)
+            mlc_loop_carry_pointer(loop, p->stream[k].at, step * stride(l, p, &p->stream[k]));
     return first;
 }
 
 void mlc_pattern_enter(mlc_pattern *p, const mlc_loop *loop, int first) {
     for (int k = 0; k < p->n_streams; k++)
-        if (p->stream[k].at)
-            p->stream[k].at = loop->carried[first++];
+        if (p->stream[k].at.base) {
+            p->stream[k].at = mlc_loop_pointer(loop, first++);
+            p->stream[k].pointer = NULL;
+        }
 }
 
-void mlc_pattern_advance(mlc_lower *l, const mlc_pattern *p, mlc_loop *loop, int first, int64_t step) {
-    for (int k = 0; k < p->n_streams; k++) {
-        const mlc_pattern_stream *s = &p->stream[k];
-        if (s->at) {
-            loop->next[first] = mlc_loop_move(l, loop->carried[first], step * stride(l, p, s));
-            first++;
-        }
-    }
+static LLVMValueRef pointer(mlc_lower *l, mlc_pattern *p, int k) {
+    mlc_pattern_stream *s = &p->stream[k];
+    if (!s->pointer)
+        s->pointer = mlc_cursor_at(l, &s->at);
+    return s->pointer;
 }
 
 LLVMValueRef mlc_pattern_column(mlc_lower *l, mlc_pattern *p, int column) {
-    return mlc_lower_load(l, p->stream[1].at, 8 * (p->plus * p->n_columns + column),
+    return mlc_lower_load(l, pointer(l, p, 1), 8 * (p->plus * p->n_columns + column),
                           (mlc_storage){.width = 8});
 }
 
-static LLVMValueRef load(mlc_lower *l, const mlc_pattern *p, const mlc_pattern_value *v) {
+static LLVMValueRef load(mlc_lower *l, mlc_pattern *p, const mlc_pattern_value *v) {
     const mlc_place *place = place_of(l, v->original);
     if (v->stream < 0)
         return mlc_lower_load(l, mlc_lower_base(l, place->area), place->offset, place->storage);
-    return mlc_lower_load(l, p->stream[v->stream].at, place->offset + p->plus * place->storage.width,
+    return mlc_lower_load(l, pointer(l, p, v->stream), place->offset + p->plus * place->storage.width,
                           place->storage);
 }
 
@@ -239,6 +245,13 @@ LLVMValueRef mlc_pattern_input(mlc_lower *l, const mlc_value *v) {
     return of->x;
 }
 
+void mlc_pattern_store_word(mlc_lower *l, mlc_pattern *p, LLVMValueRef x) {
+    const mlc_place *place = place_of(l, p->node->out[0]);
+    mlc_debug_line(l->debug, l->builder, l->scope, p->node->line);
+    mlc_lower_store(l, pointer(l, p, 0), place->offset + p->plus * place->storage.width,
+                    (mlc_storage){.width = 8}, x);
+}
+
 void mlc_pattern_store(mlc_lower *l, mlc_pattern *p) {
     mlc_pattern *outer = l->pattern;
     l->pattern = p;
@@ -247,6 +260,6 @@ void mlc_pattern_store(mlc_lower *l, mlc_pattern *p) {
     LLVMValueRef x = mlc_l_input(l, p->result, 0);
     const mlc_place *place = place_of(l, p->node->out[0]);
     mlc_debug_line(l->debug, l->builder, l->scope, p->node->line);
-    mlc_lower_store(l, p->stream[0].at, place->offset + p->plus * place->storage.width, place->storage, x);
+    mlc_lower_store(l, pointer(l, p, 0), place->offset + p->plus * place->storage.width, place->storage, x);
     l->pattern = outer;
 }

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* BPF_MEMSX, a load that extends the sign; not in the headers of Linux 6.1. */
-enum { MEMSX = 0x80 };
+/* BPF_MEMSX, a load that extends the sign, and BPF_JCOND, may_goto: not in the headers of Linux 6.1. */
+enum { MEMSX = 0x80, JCOND = 0xe0 };
 
 enum { FRAMES = 8, FRAME_BYTES = 512, MAX_STEPS = 1 << 26, REGISTERS = 11 };
 
@@ -149,6 +149,8 @@ static bool taken(const walker *w, const struct bpf_insn *insn) {
         return x < y;
     case BPF_JSLE:
         return x <= y;
+    case JCOND: /* which jumps when there were too many */
+        return false;
     default:
         return true; /* BPF_JA */
     }

@@ -124,6 +124,30 @@ bool mlc_int_clamp_plan(const mlc_node *node, int64_t i, int n, int pitch, const
     return cost_of(c) <= MOST_COST * n;
 }
 
+int64_t mlc_int_clamp_most(const mlc_node *node) {
+    const mlc_value *y = node->out[0];
+    int64_t most = 0, n = mlc_int_elements(y);
+    for (int64_t i = 0; i < n; i++) {
+        if (y->lo[i] < 0)
+            return 0;
+        most = y->hi[i] > most ? y->hi[i] : most;
+    }
+    if (bits_of(most) > 64 / MLC_INT_CLAMPED - 2)
+        return 0;
+    for (int64_t i = 0; i < n; i++) {
+        segment s = segment_of(node, i);
+        if (s.first < -FARTHEST || s.last > FARTHEST || !is_clamp(&s, most))
+            return 0;
+    }
+    return most;
+}
+
+mlc_int_numbers mlc_int_clamp_numbers(const mlc_node *node, int64_t i, int64_t most) {
+    segment s = segment_of(node, i);
+    is_clamp(&s, most);
+    return (mlc_int_numbers){shift_of(node, i), s.first, s.last, s.zero};
+}
+
 /* Where the block leaves output i; false where that has a word of its own, or is not in the block. */
 static bool find_laid(const mlc_int_block *b, int64_t i, mlc_int_laid *laid) {
     for (int j = 0; j < b->n; j++)

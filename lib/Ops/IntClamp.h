@@ -42,6 +42,18 @@ typedef struct mlc_int_clamp {
     } group[MLC_INT_CLAMPED];
 } mlc_int_clamp;
 
+/* The numbers x >> shift of one output: from first to last. */
+typedef struct mlc_int_numbers {
+    int shift;
+    int64_t first, last, zero;
+} mlc_int_numbers;
+
+/* The limit of all outputs, where all are nothing but limited and lanes of 64 / MLC_INT_CLAMPED bits have
+ * room for that; else 0. */
+int64_t mlc_int_clamp_most(const mlc_node *requantize);
+/* Of output i, where there is such a limit. */
+mlc_int_numbers mlc_int_clamp_numbers(const mlc_node *requantize, int64_t i, int64_t most);
+
 /* Outputs i, i + 1, ... i + n - 1 of a Requantize, whose inputs are laid as given. False
  * where the table does something else, or lookups take fewer instructions. */
 bool mlc_int_clamp_plan(const mlc_node *requantize, int64_t i, int n, int pitch, const mlc_int_laid *laid,

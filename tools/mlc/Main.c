@@ -31,6 +31,7 @@ enum {
     OPT_CHECK,
     OPT_CLOCK,
     OPT_UNROLL,
+    OPT_KERNEL,
     OPT_CONSTANTS,
     OPT_LIST_OPS,
     OPT_LIST_PASSES,
@@ -55,6 +56,10 @@ static const struct argp_option argp_options[] = {
      "s: smallest",
      1},
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
+    {"kernel", OPT_KERNEL, "VERSION", 0,
+     "the oldest Linux that is to load the object (default 5.10); from 6.9 on loops are may_goto loops, which "
+     "are as fast without CAP_PERFMON, and quick to verify",
+     1},
     {"unroll", OPT_UNROLL, "HOW", 0,
      "auto (default): loops where layers are large; full: no loops; none: loops wherever possible", 1},
     {"constants", OPT_CONSTANTS, "WHERE", 0,
@@ -129,6 +134,14 @@ static double parse_positive(struct argp_state *state, const char *name, const c
     return x;
 }
 
+/* As 6.9; also 6.9.3-rc1. */
+static unsigned parse_kernel(struct argp_state *state, const char *arg) {
+    unsigned major, minor;
+    if (sscanf(arg, "%4u.%4u", &major, &minor) != 2)
+        argp_error(state, "--kernel=%s: use a version of Linux, as 6.9", arg);
+    return MLC_KERNEL(major, minor);
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state) {
     arguments *a = state->input;
     switch (key) {
@@ -156,6 +169,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state) {
         if (strncmp(arg, "cpu=", 4) != 0)
             argp_error(state, "unknown option -m%s", arg);
         a->options.mcpu = arg + 4;
+        break;
+    case OPT_KERNEL:
+        a->options.kernel = parse_kernel(state, arg);
         break;
     case OPT_FEATURES:
         a->options.features = arg;
