@@ -39,14 +39,14 @@ typedef enum mlc_constants {
 #define MLC_KERNEL(major, minor) ((unsigned)(major) << 16 | (unsigned)(minor))
 
 typedef struct mlc_options {
-    const char *input;        /* .onnx, or the text form of a graph (any stage) */
-    const char *target;       /* "bpf-xdp", "bpf-raw", "host" */
-    const char *mcpu;         /* "v1".."v4"; NULL: "v3" */
-    unsigned kernel;          /* the oldest Linux that is to load the object, as MLC_KERNEL(5, 10), the default */
-    char opt_level;           /* '0'..'3' or 's' */
-    const char *features;     /* list of names, or the path of a JSON file; NULL: from the model's metadata */
-    const char *actions;      /* see lib/Target/README.md; NULL: metadata or the default */
-    const char *on_error;     /* "pass" or "drop"; NULL: metadata or "pass" */
+    const char *input;    /* .onnx, or the text form of a graph (any stage) */
+    const char *target;   /* "bpf-xdp", "bpf-raw", "host" */
+    const char *mcpu;     /* "v1".."v4"; NULL: "v3" */
+    unsigned kernel;      /* the oldest Linux that is to load the object, as MLC_KERNEL(5, 10), the default */
+    char opt_level;       /* '0'..'3' or 's' */
+    const char *features; /* list of names, or the path of a JSON file; NULL: from the model's metadata */
+    const char *actions;  /* see lib/Target/README.md; NULL: metadata or the default */
+    const char *on_error; /* "pass" or "drop"; NULL: metadata or "pass" */
     const char *calibrate;    /* .npz or .csv; NULL: none */
     const char *input_format; /* of float inputs (lib/Passes/InputFormat.c); NULL: metadata or q15.16 */
     const char *precision;    /* "32", "16", "8" to "2", "ternary", "auto"; NULL: "32" */

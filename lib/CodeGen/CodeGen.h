@@ -45,7 +45,7 @@ typedef struct mlc_layout {
     int n_entries;                       /* of the frame, at least 1 */
     int64_t entry_size[MLC_MAX_ENTRIES]; /* the scratch in each */
     int64_t scratch_size;                /* of all entries; on the host one lies behind the other */
-    int64_t sums_offset; /* in entry 0: MLC_SUMS_BYTES for rolled dense layers, where there are any */
+    int64_t sums_offset;  /* in entry 0: MLC_SUMS_BYTES for rolled dense layers, where there are any */
     int64_t loops_offset; /* likewise: MLC_LOOP_SLOTS counters of 8 bytes, where there may be loops */
     /* Packet targets: byte offsets of the parts of entry 0, which begins with inputs and outputs. */
     int64_t features_offset, packet_offset, payload_offset, out_offset, scratch_offset;

@@ -14,10 +14,10 @@
  */
 /* The form of Requantize that is described in Ops/IntClamp.h, for groups of MLC_INT_CLAMPED outputs. */
 typedef struct mlc_dense_limits {
-    int64_t most;  /* 0: there is a table */
-    int bits;      /* of it */
-    int *shift;    /* by output, the same in each group */
-    bool *halved;  /* by output: shifted once more */
+    int64_t most; /* 0: there is a table */
+    int bits;     /* of it */
+    int *shift;   /* by output, the same in each group */
+    bool *halved; /* by output: shifted once more */
     bool any_halved;
     int64_t *zero; /* by output: the lane's number that becomes 0 */
 } mlc_dense_limits;
@@ -28,28 +28,28 @@ typedef struct mlc_dense_range {
 } mlc_dense_range;
 
 typedef struct mlc_dense {
-    const mlc_node *node;       /* Linear */
-    const mlc_node *requantize; /* what follows it; NULL: none */
-    int shift;                  /* its shift, where it is the same for all outputs */
-    int shift_column;           /* the column of the pattern that holds it where it differs; else -1 */
-    const int64_t *w, *bias;    /* [N,K] and [N]; scaled to a common shift, where that is no wider */
+    const mlc_node *node;         /* Linear */
+    const mlc_node *requantize;   /* what follows it; NULL: none */
+    int shift;                    /* its shift, where it is the same for all outputs */
+    int shift_column;             /* the column of the pattern that holds it where it differs; else -1 */
+    const int64_t *w, *bias;      /* [N,K] and [N]; scaled to a common shift, where that is no wider */
     const mlc_dense_range *range; /* [K]: bounds of the inputs over all rows */
     mlc_pattern *pattern;
     mlc_place x;                   /* of the inputs */
     int64_t rows, outputs, inputs; /* M, N, K */
     bool counted;                  /* loops are (Loop.h) */
-    int64_t row;                   /* elements from one row of inputs to the next: inputs less what is added */
-    int64_t apart;                 /* input k + 1 of a chunk is so many elements behind input k */
-    int64_t chunk_step;            /* chunk i + 1 begins so many elements behind chunk i; 0: where that one ends */
-    int lanes, width;              /* bits */
-    const int64_t *slack;          /* by output: what a lane needs beyond its sum; NULL: nothing */
+    int64_t row;          /* elements from one row of inputs to the next: inputs less what is added */
+    int64_t apart;        /* input k + 1 of a chunk is so many elements behind input k */
+    int64_t chunk_step;   /* chunk i + 1 begins so many elements behind chunk i; 0: where that one ends */
+    int lanes, width;     /* bits */
+    const int64_t *slack; /* by output: what a lane needs beyond its sum; NULL: nothing */
     mlc_dense_limits limits;
-    int64_t n_chunks, *chunk;      /* chunk i is inputs [chunk[i], chunk[i + 1]) */
-    int64_t *low;                  /* [chunk][output]: a lane holds a chunk's sum less this; one lane: 0 */
-    bool direct;                   /* with a Requantize: bits of the lane index the table from all_low on */
-    int64_t all_low; /* what to add to the lanes of all chunks for the sum; with a Requantize, for
-                        the sum less the table's beginning */
-    int low_column;  /* the column of the pattern that holds it where it differs; else -1 */
+    int64_t n_chunks, *chunk; /* chunk i is inputs [chunk[i], chunk[i + 1]) */
+    int64_t *low;             /* [chunk][output]: a lane holds a chunk's sum less this; one lane: 0 */
+    bool direct;              /* with a Requantize: bits of the lane index the table from all_low on */
+    int64_t all_low;          /* what to add to the lanes of all chunks for the sum; with a Requantize, for
+                                 the sum less the table's beginning */
+    int low_column;           /* the column of the pattern that holds it where it differs; else -1 */
 } mlc_dense;
 
 /* Blocks of equal shape: `count` of them from output `first` on. The words of a block are

@@ -19,7 +19,8 @@ static int64_t pack(const mlc_dense *d, const mlc_dense_run *r, int64_t block, i
 static void put_limits(const mlc_dense *d, int64_t n, int64_t *words) {
     const int pitch = 64 / MLC_INT_CLAMPED;
     int shift = d->limits.shift[n];
-    uint64_t mask = 0, kept = 0, halved = 0, start = 0, limit = 0, left = shift < pitch ? ((uint64_t)1 << (pitch - shift)) - 1 : 0;
+    uint64_t mask = 0, kept = 0, halved = 0, start = 0, limit = 0,
+             left = shift < pitch ? ((uint64_t)1 << (pitch - shift)) - 1 : 0;
     for (int k = 0; k < MLC_INT_CLAMPED; k++) {
         bool missing = n + k >= d->outputs;
         int64_t zero = missing ? 0 : d->limits.zero[n + k];

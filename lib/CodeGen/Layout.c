@@ -176,9 +176,9 @@ static mlc_storage storage_of(const planner *p, const mlc_node *node, bool wide)
     const mlc_value *x = node->n_in ? node->in[0] : NULL;
     if (!wide || node->op != mlc_iop("Requantize") || s.is_signed || !x->producer || p->stored[x->id])
         return s;
-    int width = !mlc_is_rolled(x->producer)                 ? mlc_int_clamp_width(node)
+    int width = !mlc_is_rolled(x->producer)           ? mlc_int_clamp_width(node)
                 : mlc_dense_clamps(node, x->producer) ? 8 / MLC_INT_CLAMPED
-                                                            : 0;
+                                                      : 0;
     if (width > s.width)
         s.width = (uint8_t)width;
     return s;

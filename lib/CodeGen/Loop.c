@@ -95,20 +95,24 @@ static void emit_may_goto(mlc_lower *l) {
     LLVMPositionBuilderAtEnd(l->builder, body);
 }
 
-int64_t mlc_loop_reach(int64_t count, bool counted) {
-    if (counted)
-        return count + 1;
-    int64_t reach = count;
-    if (count > MAX_EXACT)
-        for (reach = 1; reach < count;)
+static bool is_free(const mlc_lower *l, const mlc_loop *loop) {
+    return mlc_loop_is_free(l) && !loop->counted;
+}
+
+int64_t mlc_loop_reach(const mlc_lower *l, const mlc_loop *loop) {
+    if (!is_free(l, loop))
+        return loop->count + 1;
+    int64_t reach = loop->count;
+    if (loop->loose || loop->count > MAX_EXACT)
+        for (reach = 1; reach < loop->count;)
             reach *= 2;
     return reach;
 }
 
-/* Of round x of so many, a number that the verifier knows to be below the count: where this
+/* Of round x of so many, a number that the verifier knows to be below the reach: where this
  * is no power of two, floor(fraction * count) of the fraction x / count in 32 bits. */
-static LLVMValueRef bounded(mlc_lower *l, LLVMValueRef x, int64_t count) {
-    int64_t reach = mlc_loop_reach(count, false), one = (int64_t)1 << 32;
+static LLVMValueRef bounded(mlc_lower *l, LLVMValueRef x, int64_t count, int64_t reach) {
+    const int64_t one = (int64_t)1 << 32;
     if ((reach & (reach - 1)) == 0)
         return mlc_l_and(l, x, mlc_l_const(l, reach - 1));
     x = mlc_l_mul_const(l, x, (one + count - 1) / count);
@@ -119,11 +123,18 @@ static LLVMValueRef bounded(mlc_lower *l, LLVMValueRef x, int64_t count) {
 LLVMValueRef mlc_cursor_at(mlc_lower *l, const mlc_cursor *c) {
     LLVMValueRef sum = c->offset;
     for (int k = 0; k < c->n; k++) {
-        LLVMValueRef round = bounded(l, load_slot(l, c->term[k].slot), c->term[k].count),
+        LLVMValueRef round = bounded(l, load_slot(l, c->term[k].slot), c->term[k].count, c->term[k].reach),
                      moved = mlc_l_mul_const(l, round, c->term[k].step);
-        sum = sum ? mlc_l_add(l, sum, moved) : moved;
+        /* What LLVM makes an `or` of has bounds that the verifier does not see. */
+        sum = sum ? mlc_l_add(l, mlc_l_opaque(l, sum), mlc_l_opaque(l, moved)) : moved;
     }
     return sum ? behind(l, c->base, sum) : c->base;
+}
+
+LLVMValueRef mlc_loop_target(mlc_lower *l) {
+    if (!l->roll_dst_base)
+        l->roll_dst_base = mlc_cursor_at(l, l->roll_dst_at);
+    return l->roll_dst_base;
 }
 
 /* --- both --- */
@@ -133,21 +144,22 @@ void mlc_loop_begin(mlc_lower *l, mlc_loop *loop) {
     loop->at = mlc_l_const(l, 0);
     if (loop->count == 1)
         return;
-    bool is_free = mlc_loop_is_free(l) && !loop->counted;
-    if (is_free) {
+    bool free = is_free(l, loop);
+    if (free) {
         loop->slot = l->loop_depth++;
         assert(loop->slot < MLC_LOOP_SLOTS);
+        loop->reach = mlc_loop_reach(l, loop);
         store_slot(l, loop->slot, loop->at);
     }
     LLVMValueRef start[MLC_LOOP_POINTERS];
-    for (int k = 0; k < loop->n_pointers && !is_free; k++)
+    for (int k = 0; k < loop->n_pointers && !free; k++)
         start[k] = mlc_cursor_at(l, &loop->pointer[k].at);
     LLVMBasicBlockRef before = LLVMGetInsertBlock(l->builder);
     loop->head = append_block(l);
     go_on(l, loop->head);
     for (int k = 0; k < loop->n; k++)
         loop->carried[k] = phi(l, loop->carried[k], before);
-    if (is_free) {
+    if (free) {
         emit_may_goto(l);
         return;
     }
@@ -162,6 +174,7 @@ mlc_cursor mlc_loop_pointer(const mlc_loop *loop, int k) {
     if (loop->slot >= 0 && loop->pointer[k].step) {
         at.term[at.n].slot = loop->slot;
         at.term[at.n].count = loop->count;
+        at.term[at.n].reach = loop->reach;
         at.term[at.n++].step = loop->pointer[k].step;
     }
     return at;

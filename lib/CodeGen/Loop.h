@@ -32,21 +32,25 @@ enum { MLC_LOOP_CARRIED = 16, MLC_LOOP_POINTERS = 16 };
  * All that is added up before it comes to the pointer: to move that twice by numbers that it does not
  * know costs a barrier in the verifier's eyes. Counters wait in the frame, so that places take no registers.
  */
-typedef struct mlc_cursor {
+typedef struct mlc_cursor mlc_cursor;
+struct mlc_cursor {
     LLVMValueRef base, offset;
     int n;
     struct {
         int slot;
-        int64_t count, step;
+        int64_t reach, count, step;
     } term[MLC_LOOP_SLOTS];
-} mlc_cursor;
+};
 
 /* A pointer there, from where code goes. */
 LLVMValueRef mlc_cursor_at(mlc_lower *l, const mlc_cursor *c);
+/* l->roll_dst_base, computed where it is first used: that takes a register until then. */
+LLVMValueRef mlc_loop_target(mlc_lower *l);
 
 typedef struct mlc_loop {
     int64_t count; /* at least 1 */
-    bool counted;  /* in any case: where what is looked up in tables makes the verifier follow too many ways */
+    bool loose;    /* reach up to the next power of two, which takes fewer instructions */
+    bool counted; /* in any case: where what is looked up in tables makes the verifier follow too many ways */
     int n, n_pointers;
     LLVMValueRef carried[MLC_LOOP_CARRIED], next[MLC_LOOP_CARRIED];
     struct {
@@ -56,6 +60,7 @@ typedef struct mlc_loop {
     LLVMValueRef at; /* counted loops: the round */
     LLVMBasicBlockRef head;
     int slot; /* of the counter in the frame; -1: a counted loop, or none, or ended */
+    int64_t reach;
 } mlc_loop;
 
 /* To be called before mlc_loop_begin. Returns the index in `carried`. */
@@ -70,8 +75,7 @@ mlc_cursor mlc_loop_pointer(const mlc_loop *loop, int k);
 
 /* Whether loops can be `may_goto`s. */
 bool mlc_loop_is_free(const mlc_lower *l);
-/* How many steps behind their start pointers can be in the verifier's eyes, and one more; the memory has to be
- * there. */
-int64_t mlc_loop_reach(int64_t count, bool counted);
+/* How many rounds there can be in the verifier's eyes: memory has to be there for all of them. */
+int64_t mlc_loop_reach(const mlc_lower *l, const mlc_loop *loop);
 
 #endif

@@ -38,7 +38,8 @@ struct mlc_lower {
     /* In a loop's body: the value read and the value written are reached through
      * pointers to the position at hand. */
     const mlc_value *roll_src, *roll_dst;
-    LLVMValueRef roll_src_base, roll_dst_base;
+    LLVMValueRef roll_src_base, roll_dst_base; /* NULL: the latter is not yet computed, of ... */
+    const struct mlc_cursor *roll_dst_at;
 
     mlc_pattern *pattern; /* whose element is being emitted; NULL: none (Pattern.h) */
 };

@@ -3,7 +3,7 @@
  * by element. The code is cut into functions ("parts") of bounded size: LLVM's
  * scheduler is quadratic in the size of a block.
  */
-#include "Lowering.h"
+#include "Loop.h"
 
 #include <string.h>
 
@@ -123,7 +123,7 @@ void mlc_lower_store(mlc_lower *l, LLVMValueRef base, int64_t offset, mlc_storag
 /* n elements from i on, which x holds as they lie in memory. */
 static void store(mlc_lower *l, const mlc_value *v, int64_t i, int n, LLVMValueRef x) {
     const mlc_place *place = &l->cg->layout.place[v->id];
-    LLVMValueRef base = v == l->roll_dst ? l->roll_dst_base : mlc_lower_base(l, place->area);
+    LLVMValueRef base = v == l->roll_dst ? mlc_loop_target(l) : mlc_lower_base(l, place->area);
     mlc_storage s = place->storage;
     int64_t offset = place->offset + i * s.width;
     s.width = (uint8_t)(n * s.width);

@@ -60,6 +60,20 @@ typedef struct core {
     const void *user;
 } core;
 
+/* Bytes of an area that a loop may reach without being there. */
+enum { LOOSE = 1024 };
+
+static mlc_loop loop_of(const mlc_nest_level *level) {
+    int64_t step = level->src > level->dst ? level->src : level->dst;
+    return (mlc_loop){.count = level->count, .loose = level->count * step <= LOOSE};
+}
+
+/* Rounds that it reaches besides. */
+static int64_t behind(const mlc_lower *l, const mlc_nest_level *level) {
+    mlc_loop loop = loop_of(level);
+    return mlc_loop_reach(l, &loop) - level->count;
+}
+
 /* for (i = 0; i < count; i++) around what levels remain; ends in the block behind the loop.
  * Offsets without a base are numbers, which count up with the rounds. */
 static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const mlc_cursor start[2], const core *c) {
@@ -70,7 +84,8 @@ static void emit_loops(mlc_lower *l, const mlc_nest *nest, int n, const mlc_curs
     const mlc_nest_level *level = &nest->level[n];
     const int64_t step[2] = {level->src, level->dst};
     bool points = start[0].base;
-    mlc_loop loop = {.count = level->count, .counted = !points};
+    mlc_loop loop = loop_of(level);
+    loop.counted = !points;
     mlc_cursor at[2];
     for (int k = 0; k < 2; k++)
         points ? mlc_loop_carry_pointer(&loop, start[k], step[k]) : mlc_loop_carry(&loop, start[k].offset);
@@ -89,7 +104,8 @@ static void emit_call(mlc_lower *l, const core *c, const mlc_cursor at[2]) {
 
 static void emit_body(mlc_lower *l, const core *c, const mlc_cursor at[2]) {
     l->roll_src_base = mlc_cursor_at(l, &at[0]);
-    l->roll_dst_base = mlc_cursor_at(l, &at[1]);
+    l->roll_dst_at = &at[1];
+    l->roll_dst_base = NULL;
     c->body(l, c->user);
 }
 
@@ -106,8 +122,7 @@ static int64_t pointed(const mlc_lower *l, const mlc_nest *inner, const mlc_valu
     const mlc_place *place = &l->cg->layout.place[v->id];
     int64_t end = place->offset + mlc_shape_elements(&v->shape) * place->storage.width;
     for (int d = 0; d < inner->n; d++)
-        end += (mlc_loop_reach(inner->level[d].count, !mlc_loop_is_free(l)) - inner->level[d].count) *
-               (k ? inner->level[d].dst : inner->level[d].src);
+        end += behind(l, &inner->level[d]) * (k ? inner->level[d].dst : inner->level[d].src);
     return end;
 }
 

@@ -180,7 +180,8 @@ void mlc_pattern_begin(mlc_lower *l, mlc_pattern *p, LLVMValueRef element, int64
             base = mlc_lower_base(l, place->area);
             mlc_lower_reach(l, place->area, place->offset + (p->elements + behind) * place->storage.width);
         }
-        s->at = (mlc_cursor){.base = base, .offset = base ? mlc_l_mul_const(l, element, stride(l, p, s)) : NULL};
+        s->at =
+            (mlc_cursor){.base = base, .offset = base ? mlc_l_mul_const(l, element, stride(l, p, s)) : NULL};
         s->pointer = NULL;
     }
 }

@@ -3,6 +3,7 @@
  * the pass `roll` has prepared, position by position; reductions, copies and
  * element-wise chains whose elements all look alike.
  */
+#include "Loop.h"
 #include "Nest.h"
 
 #include <string.h>
@@ -331,7 +332,7 @@ static void store_fill(mlc_lower *l, const roll *r, LLVMValueRef base, int64_t w
 
 static void emit_fill_part(mlc_lower *l, const void *user) {
     for (int64_t k = 0; k < UNIT; k++)
-        store_fill(l, user, l->roll_dst_base, k);
+        store_fill(l, user, mlc_loop_target(l), k);
 }
 
 /* The whole value: values are whole words, and the rest is stored over it. */

@@ -39,8 +39,9 @@ void mlc_lower_rolled_elements(mlc_lower *l, mlc_pattern *p) {
     static const char *const names[2] = {"first", "unused"};
     LLVMValueRef at[2], zero[2] = {mlc_l_const(l, 0), mlc_l_const(l, 0)};
     mlc_aside aside = mlc_aside_begin(l, p->node->line, names, (const int64_t[2]){1, 0}, at);
-    mlc_loop loop = {.count = p->elements / UNROLL, .counted = !mlc_loop_is_free(l) || mlc_pattern_looks_up(p)};
-    int64_t behind = UNROLL * (mlc_loop_reach(loop.count, loop.counted) - loop.count);
+    mlc_loop loop = {.count = p->elements / UNROLL,
+                     .counted = !mlc_loop_is_free(l) || mlc_pattern_looks_up(p)};
+    int64_t behind = UNROLL * (mlc_loop_reach(l, &loop) - loop.count);
     mlc_pattern_begin(l, p, at[0], behind + 1);
     int first = mlc_pattern_carry(l, p, &loop, UNROLL);
     mlc_loop_begin(l, &loop);

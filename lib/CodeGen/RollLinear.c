@@ -83,7 +83,8 @@ static void carry(mlc_loop *loop, const cursor *c, int64_t x_step, int64_t w_ste
 
 /* In a round, and behind the loop. */
 static cursor carried(const mlc_loop *loop, const cursor *c) {
-    return (cursor){{mlc_loop_pointer(loop, 0), NULL, c->x.plus}, {mlc_loop_pointer(loop, 1), NULL, c->w.plus}};
+    return (cursor){{mlc_loop_pointer(loop, 0), NULL, c->x.plus},
+                    {mlc_loop_pointer(loop, 1), NULL, c->w.plus}};
 }
 
 /* sum[] += the next `n` inputs times their words. */
@@ -203,12 +204,14 @@ static LLVMValueRef limit(mlc_lower *l, int g, mlc_dense_limit k, cursor *c) {
 }
 
 /* Where each of four lanes begins with two bytes: out of the words as they are. */
-static LLVMValueRef shifted_whole(mlc_lower *l, const mlc_dense *d, int g, cursor *c, const LLVMValueRef *sum) {
+static LLVMValueRef shifted_whole(mlc_lower *l, const mlc_dense *d, int g, cursor *c,
+                                  const LLVMValueRef *sum) {
     LLVMValueRef shift = limit(l, g, MLC_DENSE_SHIFT, c), x[2], frame = mlc_lower_base(l, MLC_AREA_SCRATCH);
     if (d->n_chunks == 1)
         return mlc_l_and(l, LLVMBuildLShr(l->builder, sum[g], shift, ""), limit(l, g, MLC_DENSE_MASK, c));
     for (int k = 0; k < 2; k++) {
-        x[k] = LLVMBuildLShr(l->builder, mlc_lower_load(l, frame, wide_offset(l, 2 * g + k), sum64), shift, "");
+        x[k] =
+            LLVMBuildLShr(l->builder, mlc_lower_load(l, frame, wide_offset(l, 2 * g + k), sum64), shift, "");
         x[k] = mlc_l_and(l, x[k], mlc_l_const(l, 0x0000ffff0000ffff));
     }
     return mlc_l_or(l, x[0], mlc_l_shl(l, x[1], 16));
@@ -311,8 +314,9 @@ static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r,
     }
     for (int j = 0; j < r->outputs && !r->groups; j++) {
         p->plus = j;
-        p->x = d->direct ? look_up(l, d, j, sum)
-                         : finish(l, d, d->n_chunks > 1 ? extract_wide(l, d, r, j) : extract(l, d, r, j, sum));
+        p->x = d->direct
+                   ? look_up(l, d, j, sum)
+                   : finish(l, d, d->n_chunks > 1 ? extract_wide(l, d, r, j) : extract(l, d, r, j, sum));
         mlc_pattern_store(l, p);
     }
 }
@@ -341,12 +345,17 @@ static int64_t unknown(int64_t most) {
     return most > 0 ? most : 1;
 }
 
+/* Rounds that loops of so many reach besides. */
+static int64_t behind(const mlc_lower *l, const mlc_dense *d, int64_t count) {
+    mlc_loop loop = loop_of(d, count);
+    return mlc_loop_reach(l, &loop) - count;
+}
+
 /* Blocks from the one whose row and number are at[]. */
 static void emit_from(mlc_lower *l, const mlc_dense *d, mlc_dense_run *r, const LLVMValueRef at[2],
                       const int64_t count[2]) {
     int64_t row_bytes = d->row * d->x.storage.width, first = LLVMIsConstant(at[0]) ? 0 : 1,
-            rows = d->rows + first + mlc_loop_reach(count[0], d->counted) - count[0],
-            blocks = first + mlc_loop_reach(count[1], d->counted) - count[1];
+            rows = d->rows + first + behind(l, d, count[0]), blocks = first + behind(l, d, count[1]);
     mlc_dense_emit_words(l, d, r, blocks);
     mlc_cursor x = {.base = mlc_lower_base(l, d->x.area), .offset = mlc_l_mul_const(l, at[0], row_bytes)},
                w = {.base = r->words, .offset = mlc_l_mul_const(l, at[1], 8 * r->stride)};

@@ -94,8 +94,8 @@ static bool add_lane(mlc_int_clamp *c, int k, const mlc_int_laid *laid, int shif
     return true;
 }
 
-bool mlc_int_clamp_plan(const mlc_node *node, int64_t i, int n, int pitch, const mlc_int_laid *laid,
-                        mlc_int_clamp *c) {
+bool mlc_int_clamp_plan(const mlc_node *node, int64_t i, int64_t step, int n, int pitch,
+                        const mlc_int_laid *laid, mlc_int_clamp *c) {
     *c = (mlc_int_clamp){.n = n, .pitch = pitch};
     if (n < 2 || n > MLC_INT_CLAMPED || n * pitch > 64)
         return false;
@@ -103,23 +103,23 @@ bool mlc_int_clamp_plan(const mlc_node *node, int64_t i, int n, int pitch, const
     segment s[MLC_INT_CLAMPED];
     int64_t most = 0;
     for (int k = 0; k < n; k++) {
-        if (y->lo[i + k] < 0)
+        if (y->lo[i + k * step] < 0)
             return false;
-        most = y->hi[i + k] > most ? y->hi[i + k] : most;
+        most = y->hi[i + k * step] > most ? y->hi[i + k * step] : most;
     }
     c->most = most;
     c->bits = bits_of(most);
     if (c->bits == 0 || c->bits > pitch - 2)
         return false;
     for (int k = 0; k < n; k++) {
-        s[k] = segment_of(node, i + k);
+        s[k] = segment_of(node, i + k * step);
         if (s[k].first < -FARTHEST || s[k].last > FARTHEST || !is_clamp(&s[k], most))
             return false;
         c->above = c->above || s[k].last - s[k].zero > most;
         c->below = c->below || c->above || s[k].first < s[k].zero;
     }
     for (int k = 0; k < n; k++)
-        if (!add_lane(c, k, &laid[k], shift_of(node, i + k), &s[k]))
+        if (!add_lane(c, k, &laid[k], shift_of(node, i + k * step), &s[k]))
             return false;
     return cost_of(c) <= MOST_COST * n;
 }
@@ -170,7 +170,7 @@ int mlc_int_clamp_width(const mlc_node *node) {
         bool lanes = true;
         for (int k = 0; k < MLC_INT_CLAMPED; k++)
             lanes = lanes && find_laid(&block, first + k, &laid[k]);
-        if (lanes && mlc_int_clamp_plan(node, first, MLC_INT_CLAMPED, 64 / MLC_INT_CLAMPED, laid, &c))
+        if (lanes && mlc_int_clamp_plan(node, first, 1, MLC_INT_CLAMPED, 64 / MLC_INT_CLAMPED, laid, &c))
             clamped += MLC_INT_CLAMPED;
     }
     return 2 * clamped >= elements && clamped ? 8 / MLC_INT_CLAMPED : 0;

@@ -54,10 +54,10 @@ int64_t mlc_int_clamp_most(const mlc_node *requantize);
 /* Of output i, where there is such a limit. */
 mlc_int_numbers mlc_int_clamp_numbers(const mlc_node *requantize, int64_t i, int64_t most);
 
-/* Outputs i, i + 1, ... i + n - 1 of a Requantize, whose inputs are laid as given. False
+/* Outputs i, i + step, ... n of a Requantize, whose inputs are laid as given. False
  * where the table does something else, or lookups take fewer instructions. */
-bool mlc_int_clamp_plan(const mlc_node *requantize, int64_t i, int n, int pitch, const mlc_int_laid *laid,
-                        mlc_int_clamp *c);
+bool mlc_int_clamp_plan(const mlc_node *requantize, int64_t i, int64_t step, int n, int pitch,
+                        const mlc_int_laid *laid, mlc_int_clamp *c);
 /* Bytes that a Requantize's outputs should take in memory, behind a Linear that is unrolled, so that most
  * of them are computed like that; 0: it does not matter. */
 int mlc_int_clamp_width(const mlc_node *requantize);

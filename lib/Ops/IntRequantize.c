@@ -67,6 +67,14 @@ static void requantize_eval(const mlc_node *node, const int64_t *const *in, int6
         out[i] = in[2][(int64_t)entry(node, i, in[0][i])];
 }
 
+/* Numbers the word of laid[k] among those that were found before. */
+static void find_source(mlc_int_laid *laid, LLVMValueRef *word, int *words) {
+    word[*words] = laid->lane.word; /* found there, if not before */
+    for (laid->source = 0; word[laid->source] != laid->lane.word;)
+        laid->source++;
+    *words += laid->source == *words;
+}
+
 /* Hands over the word of outputs that output i is in, where they can be computed at once; its
  * input is in `lane`, where it has been taken out. */
 static bool lower_word(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_lane *lane) {
@@ -83,17 +91,43 @@ static bool lower_word(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_
         if (first + k != i &&
             (first + k >= elements || !mlc_l_peek_lane(l, node->in[0], first + k, &laid[k].lane)))
             return false;
-        word[words] = laid[k].lane.word; /* found there, if not before */
-        for (laid[k].source = 0; word[laid[k].source] != laid[k].lane.word;)
-            laid[k].source++;
-        words += laid[k].source == words;
+        find_source(&laid[k], word, &words);
     }
-    if (!mlc_int_clamp_plan(node, first, n, 8 * width, laid, &c))
+    if (!mlc_int_clamp_plan(node, first, 1, n, 8 * width, laid, &c))
         return false;
     for (int k = 0; k < n; k++)
         if (first + k != i)
             mlc_l_input_lane(l, node->in[0], first + k, &laid[k].lane); /* takes it out */
     mlc_l_also_word(l, node, first, n, mlc_int_clamp_lower(l, &c, word));
+    return true;
+}
+
+/* Hands over outputs i of some channels of a convolution, where they can be computed at once; each
+ * lies elsewhere in memory. */
+static bool lower_channels(mlc_lower *l, const mlc_node *node, int64_t i, const mlc_lane *lane) {
+    enum { PITCH = 64 / MLC_INT_CLAMPED };
+    const mlc_node *conv = node->in[0]->producer;
+    if (!conv || conv->op != mlc_iop("Conv"))
+        return false;
+    int64_t elements = mlc_int_elements(node->out[0]), area = elements / conv->in[1]->shape.dim[0];
+    mlc_int_laid laid[MLC_INT_CLAMPED];
+    LLVMValueRef word[MLC_INT_CLAMPED];
+    mlc_int_clamp c;
+    int words = 0, n = 0;
+    for (; n < MLC_INT_CLAMPED && i + n * area < elements; n++) {
+        laid[n].lane = *lane;
+        if (n && !mlc_l_peek_lane(l, node->in[0], i + n * area, &laid[n].lane))
+            break;
+        find_source(&laid[n], word, &words);
+    }
+    if (!mlc_int_clamp_plan(node, i, area, n, PITCH, laid, &c))
+        return false;
+    for (int k = 1; k < n; k++)
+        mlc_l_input_lane(l, node->in[0], i + k * area, &laid[k].lane); /* takes it out */
+    LLVMValueRef y = mlc_int_clamp_lower(l, &c, word);
+    for (int k = 0; k < n; k++)
+        mlc_l_also_lane(l, node, i + k * area,
+                        &(mlc_lane){.word = y, .at = k * PITCH, .width = c.bits, .top = k == n - 1});
     return true;
 }
 
@@ -118,7 +152,7 @@ static void *requantize_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
     int shift = shift_of(node, i);
     mlc_lane lane;
     LLVMValueRef whole = mlc_l_input_lane(l, x, i, &lane);
-    if (!whole && lower_word(l, node, i, &lane))
+    if (!whole && (lower_word(l, node, i, &lane) || lower_channels(l, node, i, &lane)))
         return NULL;
     if (!whole && lookup_lane(l, node, shift, lane, &whole))
         return whole;

@@ -172,6 +172,13 @@ static inline bool object_run_kernel(const object *o, const uint8_t *in, uint8_t
     return ok;
 }
 
+static inline bool kernel_loads(const struct bpf_insn *code, size_t n) {
+    int fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "probe", "GPL", code, n, NULL);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 /* Whether the kernel knows the instructions of -mcpu=v4: sign-extending loads, for one. */
 static inline bool kernel_has_v4(void) {
     const struct bpf_insn code[] = {
@@ -179,11 +186,17 @@ static inline bool kernel_has_v4(void) {
         {.code = BPF_LDX | BPF_B | 0x80, .dst_reg = BPF_REG_0, .src_reg = BPF_REG_10, .off = -8},
         {.code = BPF_JMP | BPF_EXIT},
     };
-    int fd =
-        bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "probe", "GPL", code, sizeof code / sizeof code[0], NULL);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+    return kernel_loads(code, sizeof code / sizeof code[0]);
+}
+
+/* may_goto. */
+static inline bool kernel_has_may_goto(void) {
+    const struct bpf_insn code[] = {
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+        {.code = BPF_JMP | 0xe0},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    return kernel_loads(code, sizeof code / sizeof code[0]);
 }
 
 #endif

@@ -57,7 +57,8 @@ static const struct argp_option argp_options[] = {
      1},
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
     {"kernel", OPT_KERNEL, "VERSION", 0,
-     "the oldest Linux that is to load the object (default 5.10); from 6.9 on loops are may_goto loops, which "
+     "the oldest Linux that is to load the object (default 5.10); from 6.9 on loops are may_goto loops, "
+     "which "
      "are as fast without CAP_PERFMON, and quick to verify",
      1},
     {"unroll", OPT_UNROLL, "HOW", 0,
