@@ -54,6 +54,8 @@ LLVMValueRef mlc_l_lane_bits(mlc_lower *l, const mlc_lane *lane, int first);
 
 LLVMValueRef mlc_l_const(mlc_lower *l, int64_t x);
 LLVMValueRef mlc_l_add(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
+/* x + c in instructions that hold the constant; NULL: it is too large. */
+LLVMValueRef mlc_l_add_immediate(mlc_lower *l, LLVMValueRef x, int64_t c);
 LLVMValueRef mlc_l_sub(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef mlc_l_mul(mlc_lower *l, LLVMValueRef a, LLVMValueRef b);
 /* x * c: nothing for 1, an addition chain or shift where that is cheaper. */

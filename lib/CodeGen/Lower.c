@@ -25,6 +25,23 @@ LLVMValueRef mlc_l_add(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildAdd(l->builder, a, b, "");
 }
 
+static bool is_immediate(int64_t c) {
+    return c >= INT32_MIN && c <= INT32_MAX;
+}
+
+LLVMValueRef mlc_l_add_immediate(mlc_lower *l, LLVMValueRef x, int64_t c) {
+    const int64_t half = (int64_t)1 << 31;
+    LLVMValueRef narrow = LLVMIsASExtInst(x) ? LLVMGetOperand(x, 0) : NULL;
+    if (narrow && LLVMTypeOf(narrow) == l->i32 && is_immediate(c - half)) {
+        /* 2^31 makes an unsigned number of it, which takes no shifts to extend. */
+        narrow = LLVMBuildAdd(l->builder, narrow, LLVMConstInt(l->i32, (unsigned long long)half, false), "");
+        x = LLVMBuildZExt(l->builder, narrow, l->i64, "");
+        c -= half;
+    }
+    /* Opaque: LLVM would multiply both parts of the sum by what the sum is multiplied by. */
+    return is_immediate(c) ? mlc_l_opaque(l, mlc_l_add(l, x, mlc_l_const(l, c))) : NULL;
+}
+
 LLVMValueRef mlc_l_sub(mlc_lower *l, LLVMValueRef a, LLVMValueRef b) {
     int64_t c;
     if (constant(b, &c) && c == 0)

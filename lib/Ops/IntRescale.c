@@ -44,13 +44,32 @@ static void rescale_eval(const mlc_node *node, const int64_t *const *in, int64_t
                               power);
 }
 
+static bool is_immediate(mlc_i128 c) {
+    return c >= INT32_MIN && c <= INT32_MAX;
+}
+
+/* Whether x * multiplier + addend of element i is (x + *c) * multiplier, with an addend that no instruction
+ * holds. */
+static bool adds_in_front(const mlc_node *node, int64_t i, int64_t *c) {
+    mlc_wide m = mlc_int_operand(node, 1, i), a = mlc_int_operand(node, 2, i);
+    if (m.lo != m.hi || a.lo != a.hi || is_immediate(a.lo) || m.lo < 2 || a.lo % m.lo)
+        return false;
+    *c = (int64_t)(a.lo / m.lo);
+    return true;
+}
+
 static void *rescale_lower(mlc_lower *l, const mlc_node *node, int64_t i) {
-    LLVMValueRef x = mlc_l_input(l, node->in[0], i);
-    x = mlc_l_mul(l, x, mlc_int_lower_operand(l, node, 1, i));
+    LLVMValueRef x = mlc_l_input(l, node->in[0], i), sum = NULL;
+    int64_t front;
+    if (adds_in_front(node, i, &front))
+        sum = mlc_l_add_immediate(l, x, front);
+    LLVMValueRef y = mlc_l_mul(l, sum ? sum : x, mlc_int_lower_operand(l, node, 1, i));
     mlc_wide c = mlc_int_operand(node, 2, i);
-    bool immediate = c.lo != c.hi || (c.lo >= INT32_MIN && c.hi <= INT32_MAX);
-    x = mlc_l_add(l, x, immediate ? mlc_int_lower_operand(l, node, 2, i) : mlc_l_pooled(l, (int64_t)c.lo));
-    return mlc_l_ashr(l, x, (int)mlc_attr_int(node, "shift", 0));
+    bool immediate = c.lo != c.hi || is_immediate(c.lo);
+    if (!sum)
+        y = mlc_l_add(l, y,
+                      immediate ? mlc_int_lower_operand(l, node, 2, i) : mlc_l_pooled(l, (int64_t)c.lo));
+    return mlc_l_ashr(l, y, (int)mlc_attr_int(node, "shift", 0));
 }
 
 static int64_t rescale_reads(const mlc_node *node, int k) {
@@ -58,11 +77,29 @@ static int64_t rescale_reads(const mlc_node *node, int k) {
 }
 
 static int64_t rescale_cost(const mlc_node *node) {
-    (void)node;
-    return 7;
+    int64_t front;
+    return mlc_int_elements(node->out[0]) > 0 && adds_in_front(node, 0, &front) ? 5 : 7;
+}
+
+/* A grid for inputs of some width: the addend is a multiple of the multiplier. */
+static mlc_node *generate_grid(mlc_graph *g, mlc_rng *rng) {
+    static const int64_t ends[] = {INT8_MAX, INT16_MAX, INT32_MAX, INT32_MAX, (int64_t)1 << 40};
+    int64_t hi = ends[mlc_rng_range(rng, 0, 4)], lo = mlc_int_chance(rng, 4) ? 0 : -hi - 1,
+            multiplier = mlc_rng_range(rng, 1, 1 << 20), half = mlc_rng_range(rng, 0, 1 << 24);
+    mlc_shape shape = mlc_int_random_shape(rng, 16), scalar = {0};
+    int64_t *m = MLC_NEW(g->arena, int64_t), *a = MLC_NEW(g->arena, int64_t);
+    *m = multiplier;
+    *a = (half - lo) * multiplier;
+    mlc_value *in[3] = {mlc_int_random_input(g, rng, &shape, lo, hi), mlc_int_new_constant(g, m, &scalar),
+                        mlc_int_new_constant(g, a, &scalar)};
+    mlc_node *node = mlc_int_random_node(g, "Rescale", in, 3);
+    mlc_attr_set_int(g, node, "shift", mlc_rng_range(rng, 0, 50));
+    return mlc_int_settle(g, node, 7);
 }
 
 static mlc_node *rescale_generate(mlc_graph *g, mlc_rng *rng) {
+    if (mlc_int_chance(rng, 4))
+        return generate_grid(g, rng);
     mlc_shape shape = mlc_int_random_shape(rng, 16), multiplier = mlc_int_random_operand_shape(rng, &shape),
               addend = mlc_int_random_operand_shape(rng, &shape);
     mlc_value *in[3] = {mlc_int_random_input(g, rng, &shape, INT64_MIN, INT64_MAX),

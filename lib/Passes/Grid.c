@@ -166,6 +166,12 @@ static mlc_value *limited(mlc_quant *q, mlc_value *x, const int64_t *class, int6
     return mlc_q_limited(q, x, r);
 }
 
+/* Where integers are so small a part of a step, the addend is a whole number of them: it can be added in
+ * front of the product, which takes fewer instructions. */
+static bool is_fine(const mlc_value *x, const mlc_grid *g) {
+    return x->scale < g->step * 0x1p-8;
+}
+
 /* (x * multiplier + addend) >> shift for each class of elements, as precise as 62 bits allow. */
 static mlc_value *onto_own(mlc_quant *q, mlc_value *x, const int64_t *class, int64_t n_classes,
                            const mlc_grid *g) {
@@ -187,6 +193,8 @@ static mlc_value *onto_own(mlc_quant *q, mlc_value *x, const int64_t *class, int
         const mlc_grid *own = &g[class[i]];
         multiplier[i] = (int64_t)rint(ldexp(x->scale / own->step, shift));
         addend[i] = (int64_t)rint(ldexp(0.5 - own->offset / own->step, shift));
+        if (is_fine(x, own) && multiplier[i] > 0)
+            addend[i] = (int64_t)rint((double)addend[i] / (double)multiplier[i]) * multiplier[i];
     }
     mlc_value *r = mlc_q_scaled(q, x, multiplier, addend, shift, &x->shape);
     if (!r)
@@ -197,7 +205,8 @@ static mlc_value *onto_own(mlc_quant *q, mlc_value *x, const int64_t *class, int
         const mlc_grid *own = &g[class[i]];
         double magnitude = fmax(fabs((double)x->lo[i]), fabs((double)x->hi[i]));
         double off = fabs(ldexp((double)multiplier[i], -shift) - x->scale / own->step);
-        err[i] = mlc_q_err(x, i) / own->step + magnitude * off + 0.5 + ldexp(1, -shift);
+        err[i] = mlc_q_err(x, i) / own->step + magnitude * off + 0.5 + ldexp(1, -shift) +
+                 (is_fine(x, own) ? x->scale / own->step : 0);
     }
     return limited(q, r, class, n_classes, g);
 }
