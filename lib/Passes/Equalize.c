@@ -164,7 +164,70 @@ static double factor_for(double r, double s) {
     return log2(up) >= 0.5 ? REACH / r : REACH / r / up;
 }
 
-void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot) {
+/* The outputs of the product in front: the steps of their accumulators, and how far they were seen to reach.
+ */
+typedef struct outputs {
+    double *step, *reach;
+} outputs;
+
+/*
+ * Accumulators that go to the next product as they are, but for their lowest bits. Nothing is cut off then,
+ * and there is no limit to compute; and the weights in front use all of their room.
+ */
+typedef struct whole {
+    int shift;      /* the lowest bits */
+    int64_t levels; /* of what remains, less one */
+} whole;
+
+/* The errors of an accumulator's weights are so much larger than its lowest bits; squares of both. */
+enum { COVERED = 64 };
+/* Bits of lanes whose outputs are limited without a table (Ops/IntClamp.h); a table has an entry for each
+ * level, and what is no limit saves it nothing. */
+enum { LEAST_ROOM = 16, MOST_WHOLE = 4095 };
+
+/* The lowest bits of the accumulators of `dot` that its own errors cover. */
+static whole whole_of(const mlc_dot *dot, int64_t taps) {
+    whole w = {0};
+    double sum = 0; /* of squares of the inputs, were they evenly distributed */
+    for (int64_t k = 0; k < taps; k++)
+        sum += (double)dot->class[k].levels * (double)dot->class[k].levels / 3;
+    while (ldexp(COVERED, 2 * (w.shift + 1)) <= sum)
+        w.shift++;
+    w.levels = (int64_t)ldexp(dot->chunks, dot->room[0] - w.shift) - 1;
+    return w;
+}
+
+/* Whether `next` has so much room that the errors of its weights stay below those of its inputs' rounding. */
+static bool has_room(mlc_quant *q, const mlc_dot *next, const mlc_dot_weights *d, const outputs *in,
+                     const whole *own) {
+    double *w = MLC_NEW_ARRAY(q->arena, d->taps + 1, double),
+           *span = MLC_NEW_ARRAY(q->arena, d->taps + 1, double);
+    for (int64_t n = 0; n < d->channels; n++) {
+        double weights = 0, inputs = 0;
+        for (int64_t k = 0; k < d->taps; k++) {
+            double step = ldexp(in->step[k], own->shift), seen = step > 0 ? in->reach[k] / step : 0;
+            w[k] = mlc_dot_weight(d, n, k) * step;
+            span[k] = (double)own->levels;
+            weights += w[k] * w[k];
+            inputs += seen * seen;
+        }
+        double step = mlc_q_channel_step(next, n, w, span, d->taps);
+        if (!(step * step * inputs <= weights))
+            return false;
+    }
+    return true;
+}
+
+static bool find_whole(mlc_quant *q, const mlc_dot *dot, int64_t taps, const mlc_dot *next,
+                       const mlc_dot_weights *back, const outputs *out, whole *w) {
+    if (dot->room[0] < LEAST_ROOM || dot->bits == MLC_TERNARY || next->bits == MLC_TERNARY)
+        return false;
+    *w = whole_of(dot, taps);
+    return w->levels >= next->levels && w->levels <= MOST_WHOLE && has_room(q, next, back, out, w);
+}
+
+void mlc_q_equalize(mlc_quant *q, mlc_dot *dots, int n, int of) {
+    const mlc_dot *dot = &dots[of];
     const pair *p = NULL;
     for (int i = 0; dot->class && q->pairs && i < q->pairs->n_pairs; i++)
         if (q->pairs->dense[q->pairs->pair[i].front].node == dot->node)
@@ -172,7 +235,9 @@ void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot) {
     if (!p)
         return;
     const dense *a = &q->pairs->dense[p->front], *b = &q->pairs->dense[p->back];
-    const mlc_dot *next = mlc_q_dot_of(q, b->node);
+    mlc_dot *next = NULL;
+    for (int i = 0; i < n; i++)
+        next = dots[i].node == b->node ? &dots[i] : next;
     if (!next || !next->class)
         return;
     const mlc_class *class = dot->class;
@@ -180,6 +245,8 @@ void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot) {
     double *factor = MLC_NEW_ARRAY(q->arena, d->channels + 1, double),
            *w = MLC_NEW_ARRAY(q->arena, d->taps + 1, double),
            *span = MLC_NEW_ARRAY(q->arena, d->taps + 1, double);
+    outputs out = {.step = MLC_NEW_ARRAY(q->arena, d->channels + 1, double),
+                   .reach = MLC_NEW_ARRAY(q->arena, d->channels + 1, double)};
     double typical = 0;
     for (int64_t c = 0; c < d->channels; c++) {
         double r = next->class[c].range.hi;
@@ -188,13 +255,24 @@ void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot) {
                 mlc_dot_weight(d, c, k) * (class[k].range.hi - class[k].range.lo) / (double)class[k].levels;
             span[k] = (double)class[k].levels;
         }
-        double s = mlc_q_channel_step(dot, c, w, span, d->taps);
-        factor[c] = r > 0 && s > 0 ? factor_for(r, s * (double)(next->class[c].levels + 1)) : 0;
+        out.step[c] = mlc_q_channel_step(dot, c, w, span, d->taps);
+        out.reach[c] = r;
         typical = fmax(typical, r);
     }
     if (!(typical > 0))
         return;
+    whole own;
+    bool uncut = find_whole(q, dot, d->taps, next, &b->weights, &out, &own);
+    if (uncut)
+        next->levels = own.levels;
     for (int64_t c = 0; c < d->channels; c++) {
+        double r = out.reach[c], s = out.step[c], levels = (double)next->levels;
+        if (!(r > 0 && s > 0))
+            factor[c] = 0;
+        else if (uncut) /* a step of the accumulator becomes one of the grid, less the lowest bits */
+            factor[c] = fmin(ldexp(REACH / (levels + 1), -own.shift) / s, REACH * levels / (levels + 1) / r);
+        else
+            factor[c] = factor_for(r, s * (levels + 1));
         /* An output that hardly ever is more than 0 must not blow up what stands behind it. */
         double usual = REACH / typical;
         if (factor[c] == 0 || !(factor[c] < usual * 0x1p10))
@@ -205,7 +283,8 @@ void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot) {
     scale_seen(q, a->node->out[0], factor);
     scale_seen(q, p->relu, factor);
     for (int64_t k = 0; k < d->channels; k++) {
-        double levels = (double)next->class[k].levels; /* steps of REACH / (levels + 1) */
+        double levels = (double)next->levels; /* steps of REACH / (levels + 1) */
+        next->class[k].levels = next->levels;
         next->class[k].range = (mlc_range){.lo = 0, .hi = REACH * levels / (levels + 1)};
     }
 }

@@ -153,5 +153,5 @@ void mlc_q_plan(mlc_quant *q, mlc_dot *dots, int n) {
     for (int i = 0; i < n; i++)
         finish(q, &lanes[i]);
     for (int i = 0; i < n; i++)
-        mlc_q_equalize(q, &dots[i]);
+        mlc_q_equalize(q, dots, n, i);
 }

@@ -132,8 +132,9 @@ void mlc_q_plan(mlc_quant *q, mlc_dot *dots, int n);
 void mlc_q_find_pairs(mlc_quant *q);
 /* Undoes every mlc_q_equalize. */
 void mlc_q_reset_pairs(mlc_quant *q);
-/* Does nothing where it cannot help. */
-void mlc_q_equalize(mlc_quant *q, const mlc_dot *dot);
+/* Rescales the outputs of product `of`, one of n, and sets the grid of the one that reads them. Does nothing
+ * where it cannot help. */
+void mlc_q_equalize(mlc_quant *q, mlc_dot *dots, int n, int of);
 /* Whether what `node` reads has been, or will be, rescaled. */
 bool mlc_q_is_equalized(const mlc_quant *q, const mlc_node *node);
 /* The only reader behind a Relu of what `node` computes, where that can be rescaled; NULL: none. */
