@@ -205,9 +205,14 @@ LLVMValueRef mlc_int_clamp_lower(mlc_lower *l, const mlc_int_clamp *c, const LLV
         t = mlc_l_add(l, t, mlc_l_pooled(l, (int64_t)c->start));
     if (!c->below)
         return t;
-    LLVMValueRef inside = flags(l, c, t, one);
-    if (above)
-        inside = mlc_l_sub(l, inside, above);
-    t = mlc_l_and(l, t, mlc_l_mul_const(l, inside, ((int64_t)1 << c->bits) - 1));
-    return above ? mlc_l_add(l, t, mlc_l_mul_const(l, above, c->most)) : t;
+    LLVMValueRef reached = flags(l, c, t, one);
+    int64_t ones = ((int64_t)1 << c->bits) - 1;
+    if (!above)
+        return mlc_l_and(l, t, mlc_l_mul_const(l, reached, ones));
+    if (c->most == ones) { /* all ones are the limit: these are there at once */
+        t = mlc_l_or(l, t, mlc_l_sub(l, mlc_l_shl(l, above, c->bits), above));
+        return mlc_l_and(l, t, mlc_l_mul_const(l, reached, ones));
+    }
+    t = mlc_l_and(l, t, mlc_l_mul_const(l, mlc_l_sub(l, reached, above), ones));
+    return mlc_l_add(l, t, mlc_l_mul_const(l, above, c->most));
 }
