@@ -27,6 +27,9 @@ struct mlc_lower {
     LLVMValueRef barrier;
     LLVMTypeRef barrier_type;
 
+    bool **computed; /* by value: of one whose elements are computed where they are first read, those that
+                      * are; NULL: it is not such a one */
+
     mlc_memo *memo; /* elements handed over by mlc_l_also in the current function */
     struct mlc_table_entry *tables;
     struct mlc_pool *pool;

@@ -169,6 +169,16 @@ static LLVMValueRef compute(mlc_lower *l, const mlc_node *node, int64_t i, mlc_l
     return x;
 }
 
+/* An element that is stored, and now in a register, too. */
+static LLVMValueRef compute_awaited(mlc_lower *l, const mlc_value *v, int64_t i) {
+    mlc_lane lane = {0};
+    LLVMValueRef x = compute(l, v->producer, i, &lane);
+    x = x ? x : mlc_l_lane(l, &lane);
+    store(l, v, i, 1, x);
+    l->computed[v->id][i] = true;
+    return x;
+}
+
 LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane) {
     if (v->constant)
         return mlc_l_const(l, v->constant->i[i]);
@@ -180,6 +190,8 @@ LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_l
         mlc_storage s = {.width = (uint8_t)f->width, .is_signed = f->is_signed, .big_endian = f->big_endian};
         return mlc_lower_load(l, l->base[MLC_AREA_IN], feature_offset(&l->cg->layout, f), s);
     }
+    if (l->computed[v->id] && !l->computed[v->id][i])
+        return compute_awaited(l, v, i);
     if (place->area != MLC_AREA_NONE) {
         LLVMValueRef base = v == l->roll_src ? l->roll_src_base : mlc_lower_base(l, place->area);
         return mlc_lower_load(l, base, place->offset + i * place->storage.width, place->storage);
@@ -295,6 +307,42 @@ static bool emit_pattern(mlc_lower *l, const mlc_node *node, const mlc_node *roo
     return true;
 }
 
+/* Whether v is computed from the model's inputs alone. */
+static bool is_of_inputs(const mlc_lower *l, const mlc_value *v) {
+    for (int k = 0; k < v->producer->n_in; k++) {
+        const mlc_value *x = v->producer->in[k];
+        mlc_area area = l->cg->layout.place[x->id].area;
+        bool given = x->constant || area == MLC_AREA_IN;
+        if (!given &&
+            (area != MLC_AREA_NONE || !x->producer || x->producer->op->block || !is_of_inputs(l, x)))
+            return false;
+    }
+    return true;
+}
+
+/* The node that reads v, if it is one. */
+static const mlc_node *only_reader(const mlc_lower *l, const mlc_value *v) {
+    const mlc_node *reader = NULL;
+    int uses = mlc_graph_is_output(l->cg->graph, v);
+    MLC_FOR_NODES (l->cg->graph, node)
+        for (int k = 0; k < node->n_in; k++)
+            if (node->in[k] == v) {
+                reader = node;
+                uses++;
+            }
+    return uses == 1 ? reader : NULL;
+}
+
+/* Whether the elements of a stored value are computed where a dense layer first reads them: its first outputs
+ * have them in a register then. */
+static bool waits(const mlc_lower *l, const mlc_node *node) {
+    const mlc_node *reader = only_reader(l, node->out[0]);
+    while (reader && reader->op == mlc_iop("Gather"))
+        reader = only_reader(l, reader->out[0]);
+    return l->cg->options->opt_level != '0' && reader && reader->op == mlc_iop("Linear") &&
+           !mlc_is_rolled(reader) && !node->op->block && is_of_inputs(l, node->out[0]);
+}
+
 /* Into the current function, and new parts once it has `budget` instructions. */
 static void emit_values(mlc_lower *l, int64_t budget) {
     int64_t used = 0;
@@ -306,6 +354,11 @@ static void emit_values(mlc_lower *l, int64_t budget) {
         if (mlc_lower_rolled(l, node) || emit_pattern(l, node, root))
             continue;
         int64_t n = mlc_shape_elements(&v->shape), cost = mlc_lower_cost(l, node);
+        if (waits(l, node)) {
+            l->computed[v->id] = MLC_NEW_ARRAY(l->arena, n + 1, bool);
+            used += n * cost;
+            continue;
+        }
         for (int64_t step = 0; step < n; step++) {
             int64_t i = root->op->order ? root->op->order(root, step) : step;
             if (used > budget && !l->memo) {
@@ -347,6 +400,7 @@ bool mlc_emit_model(mlc_codegen *cg, LLVMModuleRef module, mlc_debug *debug) {
     l.i64 = LLVMInt64TypeInContext(l.context);
     l.ptr = LLVMPointerTypeInContext(l.context, 0);
 
+    l.computed = MLC_NEW_ARRAY(cg->arena, cg->graph->n_values + 1, bool *);
     int64_t total = total_cost(&l);
     if (total > MAX_INSTRUCTIONS) {
         mlc_error(cg->diag,
