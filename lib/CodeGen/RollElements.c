@@ -7,7 +7,7 @@
 enum { UNROLL = 4 };
 
 /* Unrolled instructions from which an element-wise loop pays. */
-enum { LEAST_FAST = 1000, LEAST_SMALL = 200 };
+enum { LEAST_FAST = 2000, LEAST_SMALL = 200 };
 
 static bool worth(const mlc_lower *l, const mlc_node *node) {
     const mlc_options *options = l->cg->options;
