@@ -23,7 +23,7 @@ enum { LEAST_BY_ERROR = 4, MOST_POOLED = 4, MOST_ROOM = 32, LEAST_CHUNK = 4, LEA
 #define SHARE_OF_8 0.75
 #define SHARE_FALLS 0.6
 /* Of two options of nearly the same cost, the more precise one is taken. */
-#define HARDLY_MORE 1.05
+#define HARDLY_MORE 1.08
 
 /* Lanes that other products are to have, by bits; ternary weights count as 1. */
 static const int wanted_lanes[] = {

@@ -218,7 +218,7 @@ def peers(tools, folder, work):
     for name, n in (("mlp12", 12), ("mlp16", 16)):
         training = np.load(place / f"data/{name.replace('mlp', 'train')}.npz")
         x = next(training[key] for key in training.files if training[key].ndim == 2 and training[key].shape[1] == n)
-        np.savez(work / "peer.npz", x=x[:4096].astype(np.float32))
+        np.savez(work / "peer.npz", x=x.astype(np.float32))
         for label, options in (("mlc8", ["--precision=8", f"--calibrate={work / 'peer.npz'}"]), ("mlc32", [])):
             path = work / f"{name}-{label}.o"
             call(tools.mlc, "--target=bpf-xdp", f"--features=pkt.u32le@0*{n}", *options, "-o", path,
