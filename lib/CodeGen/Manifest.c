@@ -107,6 +107,8 @@ const char *mlc_manifest(mlc_codegen *cg) {
     json_object_set_new(m, "mlc", json_string(mlc_version()));
     json_object_set_new(m, "target", json_string(cg->target->name));
     json_object_set_new(m, "opt_level", json_string(level));
+    json_object_set_new(m, "kernel",
+                        json_sprintf("%u.%u", cg->options->kernel >> 16, cg->options->kernel & 0xffff));
     json_object_set_new(m, "mcpu", json_string(cg->options->mcpu ? cg->options->mcpu : "v3"));
     json_object_set_new(m, "model", model_json(cg));
     json_object_set_new(m, "in_size", json_integer(cg->layout.in_size));

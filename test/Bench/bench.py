@@ -107,7 +107,8 @@ class Side:
 
 def compile_mlc(tools, precision, model, inputs):
     def make(path):
-        call(tools.mlc, "--target=bpf-raw", f"--precision={precision}", f"--calibrate={inputs}", "-o", path, model)
+        call(tools.mlc, "--target=bpf-raw", f"--kernel={os.uname().release}", f"--precision={precision}",
+             f"--calibrate={inputs}", "-o", path, model)
     return make
 
 

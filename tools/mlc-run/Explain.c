@@ -152,9 +152,14 @@ static const mlc_node_line *find_node(const mlc_manifest *m, const mlc_rejection
     return NULL;
 }
 
-#define NO_PERFMON "without CAP_PERFMON the verifier refuses this; grant it, or compile with -O2 --unroll=full"
+#define NO_PERFMON \
+    "without CAP_PERFMON the verifier refuses this; grant it, or compile with -O2 --unroll=full"
 
 /* First match wins. */
+#define OLDER                                                                                            \
+    "the kernel is older than the object; compile with -mcpu=v3 and --kernel=VERSION, which `uname -r` " \
+    "tells"
+
 static const struct {
     const char *message, *hint;
 } hints[] = {
@@ -165,8 +170,8 @@ static const struct {
     {"combined stack size", "the call chain needs more than 512 bytes of stack; compile with -Os"},
     {"back-edge", "this kernel refuses the loop; compile with -O2, which unrolls"},
     {"infinite loop", "this kernel cannot prove that the loop ends; compile with -O2, which unrolls"},
-    {"unknown opcode", "the kernel is older than the instruction set; compile with -mcpu=v3 or lower"},
-    {"uses reserved fields", "the kernel is older than the instruction set; compile with -mcpu=v3 or lower"},
+    {"unknown opcode", OLDER},
+    {"uses reserved fields", OLDER},
     {"invalid func", "the kernel has no such helper function; it is too old for this object"},
     {"unknown func", "the kernel does not offer this helper to the program; it is too old for this object"},
     {"cannot use helper",
