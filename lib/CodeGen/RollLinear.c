@@ -4,15 +4,19 @@
  * layer a loop over blocks:
  *
  *   for each block:
- *       sum[0..3] = packed biases
- *       for each input, four at a time:
- *           sum[a] += x * packed weights                 1 load, then 3 instructions for 3 or 4 products
+ *       for each chunk of inputs:
+ *           sum[0..3] = packed biases
+ *           for each input, some in a round:
+ *               sum[a] += x * packed weights             1 load, then 3 instructions for 3 or 4 products
+ *           add what is in the lanes to sums in the frame, where there are several chunks
  *       take the outputs out of their lanes; apply what follows; store
  *
- * This is a global function, which the kernel verifies once, walking through every
- * round of its loops; where these are many, it computes one block a call:
+ * This is a global function, which the kernel verifies once:
  *
  *   int mlc_roll_N(u32 row, u32 block)
+ *
+ * Through counted loops it walks round by round; where these are many, the function computes one
+ * block a call.
  */
 #include "Aside.h"
 #include "Dense.h"
@@ -308,6 +312,7 @@ static void emit_block(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r,
     LLVMValueRef sum[MLC_INT_WORDS];
     emit_sums(l, d, r->sums, &c, sum);
     mlc_pattern_enter(p, blocks, first);
+    mlc_debug_line(l->debug, l->builder, l->scope, (r->groups ? p->node : d->node)->line);
     for (int g = 0; g < r->groups; g++) {
         p->plus = g * MLC_INT_CLAMPED;
         mlc_pattern_store_word(l, p, limited(l, d, r, g, &c, sum));

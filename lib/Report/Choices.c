@@ -25,12 +25,15 @@ static const mlc_node *reader(const mlc_graph *g, const mlc_value *v) {
     return NULL;
 }
 
-static mlc_after after(const mlc_graph *g, const mlc_node *dot) {
+/* Lookups multiply nothing, limits do (Ops/IntClamp.h). */
+static mlc_after after(const mlc_graph *g, const mlc_node *dot, const mlc_work *work, int n_lines) {
     const mlc_node *node = reader(g, dot->out[0]);
     while (node && mlc_is_reshape(node))
         node = reader(g, node->out[0]);
     if (!node)
         return MLC_AFTER_NOTHING;
+    if (node->op == mlc_iop("Requantize") && node->line < n_lines && work[node->line].multiplications)
+        return MLC_AFTER_LIMITS;
     return node->op == mlc_iop("Requantize") || node->op == mlc_iop("Table") ? MLC_AFTER_TABLE
                                                                              : MLC_AFTER_ARITHMETIC;
 }
@@ -52,12 +55,14 @@ static void count_words(const mlc_node *dot, const mlc_work *work, mlc_choice *c
     c->lanes = (outputs + c->words - 1) / c->words;
 }
 
-static void describe(const mlc_graph *g, const mlc_node *node, const mlc_work *work, mlc_choice *c) {
+static void describe(const mlc_graph *g, const mlc_node *node, const mlc_work *works, int n_lines,
+                     mlc_choice *c) {
+    const mlc_work *work = &works[node->line];
     mlc_work_add(&c->work, work);
     if (!is_dot(node))
         return;
     count_words(node, work, c);
-    c->after = after(g, node);
+    c->after = after(g, node, works, n_lines);
     c->weights = !work->executed                               ? MLC_WEIGHTS_NONE
                  : 2 * work->constants > work->multiplications ? MLC_WEIGHTS_MEMORY
                                                                : MLC_WEIGHTS_IMMEDIATE;
@@ -83,7 +88,7 @@ void mlc_report_choices(mlc_report *r, const mlc_graph *g, const mlc_work *work,
         mlc_report_row *row = node->line < n_lines ? row_of(r, node) : NULL;
         if (!row)
             continue;
-        describe(g, node, &work[node->line], &row->choice);
+        describe(g, node, work, n_lines, &row->choice);
         mlc_work_subtract(&r->rest, &work[node->line]);
     }
     for (int i = 0; i < r->n_rows; i++)
@@ -106,6 +111,6 @@ const char *mlc_choice_weights(const mlc_choice *c) {
 }
 
 const char *mlc_choice_after(const mlc_choice *c) {
-    static const char *const names[] = {NULL, "table", "arithmetic"};
+    static const char *const names[] = {NULL, "table", "limits", "arithmetic"};
     return names[c->after];
 }

@@ -54,7 +54,12 @@ int64_t mlc_agreeing(const int64_t *a, const int64_t *b, int n, int64_t *of);
 
 typedef enum mlc_weights { MLC_WEIGHTS_NONE, MLC_WEIGHTS_IMMEDIATE, MLC_WEIGHTS_MEMORY } mlc_weights;
 /* What makes other integers of a dot product's sums. */
-typedef enum mlc_after { MLC_AFTER_NOTHING, MLC_AFTER_TABLE, MLC_AFTER_ARITHMETIC } mlc_after;
+typedef enum mlc_after {
+    MLC_AFTER_NOTHING,
+    MLC_AFTER_TABLE,
+    MLC_AFTER_LIMITS, /* of several at once */
+    MLC_AFTER_ARITHMETIC
+} mlc_after;
 
 /* How the code of a node was made. */
 typedef struct mlc_choice {

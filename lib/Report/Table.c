@@ -86,7 +86,7 @@ static void print_choices(mlc_str *s, const mlc_report *r) {
         count_cell(s, 5, c->words, c->words > 0);
         text_cell(s, 9, mlc_choice_weights(c));
         text_cell(s, 8, mlc_choice_code(c));
-        text_cell(s, 5, mlc_choice_after(c)); /* "arith" */
+        text_cell(s, 5, mlc_choice_after(c)); /* "arith", "limit" */
         work_cells(s, &c->work, c->ns);
     }
     if (!r->counted)
