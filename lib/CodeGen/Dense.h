@@ -12,11 +12,12 @@
  * C chunks each has K / C inputs in a row, or every C-th, which may make them less wide;
  * inputs without weights are added where they do not come out even.
  */
+
 /* The form of Requantize that is described in Ops/IntClamp.h, for groups of MLC_INT_CLAMPED outputs. */
 typedef struct mlc_dense_limits {
     int64_t most; /* 0: there is a table */
     int bits;     /* of it */
-    int *shift;   /* by output, the same in each group */
+    int *shift;   /* by output, the same in each group of MLC_INT_CLAMPED */
     bool *halved; /* by output: shifted once more */
     bool any_halved;
     int64_t *zero; /* by output: the lane's number that becomes 0 */
@@ -52,9 +53,7 @@ typedef struct mlc_dense {
     int low_column;           /* the column of the pattern that holds it where it differs; else -1 */
 } mlc_dense;
 
-/* Blocks of equal shape: `count` of them from output `first` on. The words of a block are
- * [chunk][start, then the inputs of the chunk][sum], and behind them, for outputs that are
- * limited in groups, [group][mlc_dense_limit]. */
+/* What each group of limited outputs needs. */
 typedef enum mlc_dense_limit {
     MLC_DENSE_SHIFT,
     MLC_DENSE_MASK, /* of what the shift leaves of lanes that are not cut into chunks */
@@ -65,6 +64,9 @@ typedef enum mlc_dense_limit {
     MLC_DENSE_LIMITS
 } mlc_dense_limit;
 
+/* Blocks of equal shape: `count` of them from output `first` on. The words of a block are
+ * [chunk][start, then the inputs of the chunk][sum], and behind them, for outputs that are
+ * limited in groups, [group][mlc_dense_limit]. */
 typedef struct mlc_dense_run {
     int64_t first, count;
     int outputs, sums, groups; /* of each block */

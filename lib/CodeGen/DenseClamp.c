@@ -22,18 +22,14 @@ bool mlc_dense_clamps(const mlc_node *requantize, const mlc_node *linear) {
     return most > 0;
 }
 
-static int own_shift(const mlc_dense *d, int64_t n) {
-    return mlc_int_clamp_numbers(d->requantize, n, d->limits.most).shift;
-}
-
 /* The shift that the outputs of n's group have in common: they have two at most, which follow one another. */
-static int common_shift(const mlc_dense *d, int64_t n) {
+static int common_shift(const mlc_dense *d, const mlc_int_numbers *numbers, int64_t n) {
     int64_t first = n / GROUP * GROUP, end = first + GROUP < d->outputs ? first + GROUP : d->outputs;
     int most = 0;
     bool alike = true;
     for (int64_t i = first; i < end; i++) {
-        int shift = own_shift(d, i);
-        alike = alike && shift == own_shift(d, first);
+        int shift = numbers[i].shift;
+        alike = alike && shift == numbers[first].shift;
         most = shift > most ? shift : most;
     }
     return alike ? most : most - 1;
@@ -48,11 +44,15 @@ static bool scale_groups(mlc_lower *l, mlc_dense *d) {
     limits->shift = MLC_NEW_ARRAY(l->arena, d->outputs, int);
     limits->zero = MLC_NEW_ARRAY(l->arena, d->outputs, int64_t);
     limits->halved = MLC_NEW_ARRAY(l->arena, d->outputs, bool);
+    mlc_int_numbers *numbers = MLC_NEW_ARRAY(l->arena, d->outputs, mlc_int_numbers);
+    for (int64_t n = 0; n < d->outputs; n++)
+        numbers[n] = mlc_int_clamp_numbers(d->requantize, n, limits->most);
     for (int64_t n = 0; n < d->outputs; n++) {
-        int own = own_shift(d, n), common = common_shift(d, n), by = common > own ? common - own : 0;
+        int own = numbers[n].shift, common = common_shift(d, numbers, n),
+            by = common > own ? common - own : 0;
         if (common >= MOST_SHIFT)
             return false;
-        limits->zero[n] = mlc_int_clamp_numbers(d->requantize, n, limits->most).zero;
+        limits->zero[n] = numbers[n].zero;
         limits->shift[n] = common;
         limits->halved[n] = own > common;
         limits->any_halved = limits->any_halved || own > common;

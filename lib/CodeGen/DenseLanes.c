@@ -162,7 +162,9 @@ static bool cut_equal(mlc_lower *l, mlc_dense *d) {
 
 /* --- lanes --- */
 
-double mlc_dense_cut(mlc_lower *l, mlc_dense *d, int lanes) {
+/* Cuts the inputs into chunks, so that `lanes` outputs, two at least, share a word. Returns what one output
+ * then costs, 0: these are too many lanes. */
+static double cut_for(mlc_lower *l, mlc_dense *d, int lanes) {
     d->lanes = lanes;
     d->width = 64 / lanes;
     if (!(d->counted ? cut(l, d) : cut_equal(l, d)))
@@ -187,7 +189,7 @@ double mlc_dense_choose_lanes(mlc_lower *l, mlc_dense *d) {
     double best = (double)d->inputs / d->lanes;
     for (int lanes = d->lanes + 1; lanes <= MLC_INT_LANES; lanes++) {
         mlc_dense other = whole;
-        double cost = lanes % 2 ? 0 : mlc_dense_cut(l, &other, lanes);
+        double cost = lanes % 2 ? 0 : cut_for(l, &other, lanes);
         if (cost == 0 || cost >= best)
             continue;
         best = cost;

@@ -14,13 +14,10 @@ mlc_dense_wide mlc_dense_spread(const mlc_dense *d, int64_t n, int64_t first, in
 mlc_dense_wide mlc_dense_lowest(const mlc_dense *d, int64_t n, int64_t first, int64_t last);
 int mlc_dense_bits(mlc_dense_wide x);
 
-/* Cuts the inputs into chunks, so that `lanes` outputs share a word. Returns what one output then costs, in
- * multiplications; 0: these are too many lanes. d->slack[n] is what output n's first chunk needs besides. */
-double mlc_dense_cut(mlc_lower *l, mlc_dense *d, int lanes);
+/* Chooses lanes and chunks by what one output costs, in multiplications, which is returned. */
+double mlc_dense_choose_lanes(mlc_lower *l, mlc_dense *d);
 /* The same for outputs that are limited in groups. Changes nothing and returns false where they are not, or
  * cost more than `most`. */
 bool mlc_dense_clamp(mlc_lower *l, mlc_dense *d, double most);
-/* By the costs of one output, which are returned. */
-double mlc_dense_choose_lanes(mlc_lower *l, mlc_dense *d);
 
 #endif
