@@ -126,9 +126,18 @@ static void add_equal(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, boo
     }
 }
 
+/* So many, or fewer if they then come out even: what is left over is code of its own. */
+static int64_t chunks_of_round(const mlc_dense *d, int64_t wanted) {
+    for (int64_t n = wanted; 2 * n > wanted; n--)
+        if (d->n_chunks % n == 0)
+            return n;
+    return wanted;
+}
+
 /* The same in a loop, some in a round. */
 static void emit_equal(mlc_lower *l, const mlc_dense *d, int sums, mlc_dense_cursor *c, LLVMValueRef *sum) {
-    int64_t unit = (round_of(l, d, sums) + length(d, 0) - 1) / length(d, 0), rounds = d->n_chunks / unit;
+    int64_t unit = chunks_of_round(d, (round_of(l, d, sums) + length(d, 0) - 1) / length(d, 0)),
+            rounds = d->n_chunks / unit;
     if (rounds < 2) {
         add_equal(l, d, sums, d->n_chunks, false, c, sum);
         return;
