@@ -32,6 +32,11 @@ void mlc_l_also(mlc_lower *l, const mlc_node *node, int64_t i, LLVMValueRef x);
 void mlc_l_also_word(mlc_lower *l, const mlc_node *node, int64_t i, int n, LLVMValueRef word);
 /* Bytes of an element of v in memory; 0: it is computed in place. */
 int mlc_l_stored_width(const mlc_lower *l, const mlc_value *v);
+/* Elements of v in a 64-bit word of memory, the first in its lowest bits: 2, 4 or 8, and none is negative.
+ * 0: there are no such words, or it is not to be optimized that far. */
+int mlc_l_word_elements(const mlc_lower *l, const mlc_value *v);
+/* The word of elements [i, i + mlc_l_word_elements), which exist; i is a multiple of that. */
+LLVMValueRef mlc_l_input_word(mlc_lower *l, const mlc_value *v, int64_t i);
 
 /* A number, less `low`, in bits [at, at + width) of a word; all bits above are 0 where `top`. */
 typedef struct mlc_lane {

@@ -57,6 +57,16 @@ int mlc_l_stored_width(const mlc_lower *l, const mlc_value *v) {
     return l->pattern || place->area == MLC_AREA_NONE ? 0 : place->storage.width;
 }
 
+int mlc_l_word_elements(const mlc_lower *l, const mlc_value *v) {
+    const mlc_place *place = &l->cg->layout.place[v->id];
+    int width = mlc_l_stored_width(l, v);
+    bool awaited = l->computed[v->id] != NULL, apart = place->features || v == l->roll_src;
+    if (!width || width == 8 || place->storage.is_signed || awaited || apart ||
+        l->cg->options->opt_level < '2')
+        return 0;
+    return 8 / width;
+}
+
 bool mlc_l_peek_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_lane *lane) {
     for (const mlc_memo *m = l->memo; m; m = m->next)
         if (m->value == v && m->index == i && !m->x) {
@@ -197,6 +207,12 @@ LLVMValueRef mlc_l_input_lane(mlc_lower *l, const mlc_value *v, int64_t i, mlc_l
         return mlc_lower_load(l, base, place->offset + i * place->storage.width, place->storage);
     }
     return compute(l, v->producer, i, lane);
+}
+
+LLVMValueRef mlc_l_input_word(mlc_lower *l, const mlc_value *v, int64_t i) {
+    const mlc_place *place = &l->cg->layout.place[v->id];
+    return mlc_lower_load(l, mlc_lower_base(l, place->area), place->offset + i * place->storage.width,
+                          (mlc_storage){.width = 8});
 }
 
 LLVMValueRef mlc_l_input(mlc_lower *l, const mlc_value *v, int64_t i) {

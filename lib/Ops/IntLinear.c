@@ -1,6 +1,7 @@
 /* Linear: y[m,n] = bias[n] + sum over k of w[n,k] * x[m,k]. */
 #include "Int.h"
 #include "IntLower.h"
+#include "IntPairs.h"
 
 static int64_t inner(const mlc_node *node) {
     return node->in[1]->shape.dim[1];
@@ -63,6 +64,8 @@ static void linear_eval(const mlc_node *node, const int64_t *const *in, int64_t 
 static void *linear_lower(mlc_lower *l, const mlc_node *node, int64_t index) {
     const int64_t *w = node->in[1]->constant->i, *bias = node->in[2]->constant->i;
     int64_t N = outer(node), K = inner(node), m = index / N;
+    if (N == 1 && mlc_int_pairs_lower(l, node, index))
+        return NULL;
     mlc_int_block block = mlc_int_block_of(node, index - m * N, N, N, m * N, 1);
     int64_t c[MLC_INT_WORDS * MLC_INT_LANES];
     const int64_t *starts;
@@ -104,13 +107,15 @@ static mlc_value *byte_weights(mlc_graph *g, mlc_rng *rng, const mlc_shape *shap
 
 static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
     int64_t M = mlc_rng_range(rng, 1, 2), N = mlc_rng_range(rng, 1, 9), K = mlc_rng_range(rng, 1, 16);
-    bool bytes = mlc_int_chance(rng, 4); /* many lanes, in several blocks and chunks */
+    static const int64_t limits[] = {255, 255, 255, 4095, 100000};
+    bool bytes = mlc_int_chance(rng, 4); /* many lanes, in several blocks and chunks, or pairs of inputs */
+    int64_t most = limits[mlc_rng_range(rng, 0, 4)];
     if (bytes)
-        N = mlc_rng_range(rng, 1, 40), K = mlc_rng_range(rng, 1, 80);
+        N = mlc_int_chance(rng, 3) ? 1 : mlc_rng_range(rng, 1, 40), K = mlc_rng_range(rng, 1, 80);
     mlc_shape x = {.rank = 2, .dim = {M, K}}, w = {.rank = 2, .dim = {N, K}}, bias = mlc_int_vector(N);
     if (mlc_int_chance(rng, 3))
         x = mlc_int_vector(M * K);
-    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, bytes ? 0 : INT64_MIN, bytes ? 255 : INT64_MAX),
+    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, bytes ? 0 : INT64_MIN, bytes ? most : INT64_MAX),
                         bytes ? byte_weights(g, rng, &w) : mlc_int_random_constant(g, rng, &w),
                         mlc_int_random_constant(g, rng, &bias)};
     return mlc_int_random_packing(g, mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7), rng);

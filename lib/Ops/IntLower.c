@@ -18,6 +18,16 @@ LLVMValueRef mlc_int_choose_const(mlc_lower *l, LLVMValueRef bit, int64_t a, int
     return mlc_l_add(l, mlc_l_mul_const(l, bit, difference), mlc_l_const(l, b));
 }
 
+static bool is_immediate(int64_t c) {
+    return c >= INT32_MIN && c <= INT32_MAX;
+}
+
+LLVMValueRef mlc_int_lower_product(mlc_lower *l, LLVMValueRef x, int64_t c) {
+    uint64_t u = c < 0 ? 0 - (uint64_t)c : (uint64_t)c;
+    bool shift = (u & (u - 1)) == 0;
+    return shift || is_immediate(c) ? mlc_l_mul_const(l, x, c) : mlc_l_mul(l, mlc_l_pooled(l, c), x);
+}
+
 /* --- blocks of dot products --- */
 
 static bool is_cut(const mlc_node *node) {
@@ -124,16 +134,6 @@ mlc_int_block mlc_int_block_of(const mlc_node *node, int64_t channel, int64_t gr
     return b;
 }
 
-static bool is_immediate(int64_t c) {
-    return c >= INT32_MIN && c <= INT32_MAX;
-}
-
-static LLVMValueRef product(mlc_lower *l, LLVMValueRef x, int64_t c) {
-    uint64_t u = c < 0 ? 0 - (uint64_t)c : (uint64_t)c;
-    bool shift = (u & (u - 1)) == 0;
-    return shift || is_immediate(c) ? mlc_l_mul_const(l, x, c) : mlc_l_mul(l, mlc_l_pooled(l, c), x);
-}
-
 static void add(mlc_lower *l, mlc_int_block *b, int word, LLVMValueRef x) {
     b->sum[word] = b->sum[word] ? mlc_l_add(l, b->sum[word], x) : x;
 }
@@ -157,7 +157,7 @@ void mlc_int_block_add(mlc_lower *l, mlc_int_block *b, const mlc_value *in, int6
         if (packed == -1 && b->sum[word])
             b->sum[word] = mlc_l_sub(l, b->sum[word], x);
         else
-            add(l, b, word, product(l, x, packed));
+            add(l, b, word, mlc_int_lower_product(l, x, packed));
     }
 }
 

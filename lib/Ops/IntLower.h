@@ -20,6 +20,9 @@ LLVMValueRef mlc_int_lower_binary(mlc_lower *l, const mlc_node *node, int64_t i,
  */
 LLVMValueRef mlc_int_choose_const(mlc_lower *l, LLVMValueRef bit, int64_t a, int64_t b);
 
+/* x * c, c in the instruction or loaded. */
+LLVMValueRef mlc_int_lower_product(mlc_lower *l, LLVMValueRef x, int64_t c);
+
 /*
  * Dot products over the same inputs, accumulated together: an input element is
  * then loaded once for all of them, and one 64-bit multiplication serves all

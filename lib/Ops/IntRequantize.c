@@ -231,7 +231,7 @@ static mlc_node *generate_clamp(mlc_graph *g, mlc_rng *rng) {
     mlc_node *node = mlc_int_random_node(g, "Requantize", in, 3);
     mlc_attr_set_int(g, node, "first", first);
     mlc_int_settle(g, node, 0);
-    random_dense(g, rng, node->out[0], 2);
+    random_dense(g, rng, node->out[0], mlc_rng_range(rng, 1, 2));
     return node;
 }
 
