@@ -97,12 +97,16 @@ static int64_t linear_reads(const mlc_node *node, int k) {
     return k == 0 ? outer(node) : 1;
 }
 
-static mlc_value *byte_weights(mlc_graph *g, mlc_rng *rng, const mlc_shape *shape) {
-    int64_t most = mlc_int_chance(rng, 2) ? 127 : mlc_rng_range(rng, 1, 9);
-    int64_t n = mlc_shape_elements(shape), *x = MLC_NEW_ARRAY(g->arena, n, int64_t);
-    for (int64_t i = 0; i < n; i++)
-        x[i] = mlc_rng_range(rng, -most, most);
-    return mlc_int_new_constant(g, x, shape);
+/* Small ones, or such that products with x are up to some size. */
+static mlc_value *byte_weights(mlc_graph *g, mlc_rng *rng, const mlc_value *x, const mlc_shape *shape) {
+    int64_t most = mlc_int_chance(rng, 2) ? 127 : mlc_rng_range(rng, 1, 9), n = mlc_shape_elements(shape),
+            product = mlc_int_chance(rng, 3) ? (int64_t)1 << mlc_rng_range(rng, 20, 32) : 0;
+    int64_t *w = MLC_NEW_ARRAY(g->arena, n, int64_t);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t limit = product ? product / (x->hi[i % shape->dim[1]] + 1) : most;
+        w[i] = mlc_rng_range(rng, -limit, limit);
+    }
+    return mlc_int_new_constant(g, w, shape);
 }
 
 static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
@@ -115,8 +119,8 @@ static mlc_node *linear_generate(mlc_graph *g, mlc_rng *rng) {
     mlc_shape x = {.rank = 2, .dim = {M, K}}, w = {.rank = 2, .dim = {N, K}}, bias = mlc_int_vector(N);
     if (mlc_int_chance(rng, 3))
         x = mlc_int_vector(M * K);
-    mlc_value *in[3] = {mlc_int_random_input(g, rng, &x, bytes ? 0 : INT64_MIN, bytes ? most : INT64_MAX),
-                        bytes ? byte_weights(g, rng, &w) : mlc_int_random_constant(g, rng, &w),
+    mlc_value *v = mlc_int_random_input(g, rng, &x, bytes ? 0 : INT64_MIN, bytes ? most : INT64_MAX);
+    mlc_value *in[3] = {v, bytes ? byte_weights(g, rng, v, &w) : mlc_int_random_constant(g, rng, &w),
                         mlc_int_random_constant(g, rng, &bias)};
     return mlc_int_random_packing(g, mlc_int_settle(g, mlc_int_random_node(g, "Linear", in, 3), 7), rng);
 }
