@@ -56,8 +56,8 @@ static LLVMValueRef look_up(mlc_lower *l, const mlc_dense *d, int j, const LLVMV
     return mlc_l_table_at(l, table->constant->i, entries, first, bits, mlc_l_lane_bits(l, &lane, d->shift));
 }
 
-/* One bit of each of the four lanes. */
-static const int64_t one_each = 0x0001000100010001;
+/* One bit of each of four lanes, and all of every other one. */
+static const int64_t one_each = 0x0001000100010001, two_each = 0x0000ffff0000ffff;
 
 static LLVMValueRef flags(mlc_lower *l, LLVMValueRef x) {
     return mlc_l_and(l, mlc_l_lshr(l, x, 15), mlc_l_const(l, one_each));
@@ -69,16 +69,26 @@ static LLVMValueRef limit(mlc_lower *l, int g, mlc_dense_limit k, mlc_dense_curs
     return mlc_lower_load(l, mlc_dense_pointer(l, &c->w), c->w.plus + offset, word64);
 }
 
+/* Lanes that are cut into chunks: the even (k 0) or odd ones of word g, of which `last` has the last chunk.
+ */
+static LLVMValueRef wide(mlc_lower *l, const mlc_dense *d, int g, int k, LLVMValueRef last) {
+    LLVMValueRef x =
+        mlc_lower_load(l, mlc_lower_base(l, MLC_AREA_SCRATCH), mlc_dense_wide_offset(l, 2 * g + k), word64);
+    if (!mlc_dense_ends_by_word(d))
+        return x;
+    last = k ? mlc_l_lshr(l, last, 16) : last;
+    return mlc_l_add(l, x, mlc_l_and(l, last, mlc_l_const(l, two_each)));
+}
+
 /* Where each of four lanes begins with two bytes: out of the words as they are. */
 static LLVMValueRef shifted_whole(mlc_lower *l, const mlc_dense *d, int g, mlc_dense_cursor *c,
-                                  const LLVMValueRef *sum) {
-    LLVMValueRef shift = limit(l, g, MLC_DENSE_SHIFT, c), x[2], frame = mlc_lower_base(l, MLC_AREA_SCRATCH);
+                                  LLVMValueRef sum) {
+    LLVMValueRef shift = limit(l, g, MLC_DENSE_SHIFT, c), x[2];
     if (d->n_chunks == 1)
-        return mlc_l_and(l, LLVMBuildLShr(l->builder, sum[g], shift, ""), limit(l, g, MLC_DENSE_MASK, c));
+        return mlc_l_and(l, LLVMBuildLShr(l->builder, sum, shift, ""), limit(l, g, MLC_DENSE_MASK, c));
     for (int k = 0; k < 2; k++) {
-        x[k] = LLVMBuildLShr(
-            l->builder, mlc_lower_load(l, frame, mlc_dense_wide_offset(l, 2 * g + k), word64), shift, "");
-        x[k] = mlc_l_and(l, x[k], mlc_l_const(l, 0x0000ffff0000ffff));
+        x[k] = LLVMBuildLShr(l->builder, wide(l, d, g, k, sum), shift, "");
+        x[k] = mlc_l_and(l, x[k], mlc_l_const(l, two_each));
     }
     return mlc_l_or(l, x[0], mlc_l_shl(l, x[1], 16));
 }
@@ -87,7 +97,7 @@ static LLVMValueRef shifted_whole(mlc_lower *l, const mlc_dense *d, int g, mlc_d
 static LLVMValueRef shifted(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, int g,
                             mlc_dense_cursor *c, const LLVMValueRef *sum) {
     if (d->lanes == MLC_INT_CLAMPED)
-        return shifted_whole(l, d, g, c, sum);
+        return shifted_whole(l, d, g, c, sum[g]);
     LLVMValueRef shift = limit(l, g, MLC_DENSE_SHIFT, c), t = NULL;
     for (int k = 0; k < MLC_INT_CLAMPED && g * MLC_INT_CLAMPED + k < r->outputs; k++) {
         int j = g * MLC_INT_CLAMPED + k;
@@ -111,15 +121,35 @@ static LLVMValueRef limited(mlc_lower *l, const mlc_dense *d, const mlc_dense_ru
     t = mlc_l_and(l, t, mlc_l_mul_const(l, inside, ((int64_t)1 << d->limits.bits) - 1));
     return mlc_l_add(l, t, mlc_l_mul_const(l, above, d->limits.most));
 }
-void mlc_dense_emit_outputs(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, mlc_dense_cursor *c,
-                            const LLVMValueRef *sum) {
+
+static void emit_groups(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, mlc_dense_cursor *c,
+                        LLVMValueRef *sum) {
     mlc_pattern *p = d->pattern;
-    mlc_debug_line(l->debug, l->builder, l->scope, (r->groups ? p->node : d->node)->line);
+    bool by_word = mlc_dense_ends_by_word(d);
+    mlc_dense_pointer(l, &c->x);
+    mlc_dense_pointer(l, &c->w);
+    mlc_dense_cursor last = *c;
+    if (by_word)
+        c->w.plus += 8 * (1 + d->chunk[d->n_chunks] - d->chunk[d->n_chunks - 1]) * r->sums;
     for (int g = 0; g < r->groups; g++) {
+        if (by_word)
+            sum[g] = mlc_dense_emit_word(l, d, r->sums, g, &last);
+        mlc_debug_line(l->debug, l->builder, l->scope, p->node->line);
         p->plus = g * MLC_INT_CLAMPED;
         mlc_pattern_store_word(l, p, limited(l, d, r, g, c, sum));
+        mlc_debug_line(l->debug, l->builder, l->scope, d->node->line);
     }
-    for (int j = 0; j < r->outputs && !r->groups; j++) {
+}
+
+void mlc_dense_emit_outputs(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, mlc_dense_cursor *c,
+                            LLVMValueRef *sum) {
+    mlc_pattern *p = d->pattern;
+    mlc_debug_line(l->debug, l->builder, l->scope, d->node->line);
+    if (r->groups) {
+        emit_groups(l, d, r, c, sum);
+        return;
+    }
+    for (int j = 0; j < r->outputs; j++) {
         p->plus = j;
         p->x = d->direct
                    ? look_up(l, d, j, sum)

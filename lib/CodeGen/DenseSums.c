@@ -1,11 +1,17 @@
 #include "DenseSums.h"
 
+#include "Ops/IntClamp.h"
+
 #include <string.h>
 
 /* Words of one round. Without CAP_PERFMON each round of a counted loop has a barrier, which should be rare;
  * where size counts, or loops are wanted, rounds are short. A round of a may_goto loop costs as much as some
- * 9 multiplications, and code that caches do not hold yet much more: a quarter of a block has been fastest. */
+ * 9 multiplications, and code that caches do not hold yet much more: a quarter of a block has been fastest.
+ */
 enum { ROUND = 128, LARGE_ROUND = 512, SHORT_ROUND = 16 };
+
+/* Inputs of a chunk that are loaded again for each word. */
+enum { MOST_BY_WORD = 64 };
 
 /* The inputs of one round. */
 static int64_t round_of(const mlc_lower *l, const mlc_dense *d, int sums) {
@@ -103,6 +109,7 @@ static void flush(mlc_lower *l, const mlc_dense *d, int n_sums, bool any, const 
         mlc_lower_store(l, sums, mlc_dense_wide_offset(l, k), sum64, x);
     }
 }
+
 /* The sums of a chunk of so many inputs. */
 static void emit_chunk(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, mlc_dense_cursor *c,
                        LLVMValueRef *sum) {
@@ -127,19 +134,20 @@ static void add_equal(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, boo
 }
 
 /* So many, or fewer if they then come out even: what is left over is code of its own. */
-static int64_t chunks_of_round(const mlc_dense *d, int64_t wanted) {
+static int64_t chunks_of_round(int64_t chunks, int64_t wanted) {
     for (int64_t n = wanted; 2 * n > wanted; n--)
-        if (d->n_chunks % n == 0)
+        if (chunks % n == 0)
             return n;
     return wanted;
 }
 
 /* The same in a loop, some in a round. */
-static void emit_equal(mlc_lower *l, const mlc_dense *d, int sums, mlc_dense_cursor *c, LLVMValueRef *sum) {
-    int64_t unit = chunks_of_round(d, (round_of(l, d, sums) + length(d, 0) - 1) / length(d, 0)),
-            rounds = d->n_chunks / unit;
+static void emit_equal(mlc_lower *l, const mlc_dense *d, int sums, int64_t n, mlc_dense_cursor *c,
+                       LLVMValueRef *sum) {
+    int64_t unit = chunks_of_round(n, (round_of(l, d, sums) + length(d, 0) - 1) / length(d, 0)),
+            rounds = n / unit;
     if (rounds < 2) {
-        add_equal(l, d, sums, d->n_chunks, false, c, sum);
+        add_equal(l, d, sums, n, false, c, sum);
         return;
     }
     LLVMValueRef frame = mlc_lower_base(l, MLC_AREA_SCRATCH);
@@ -153,15 +161,33 @@ static void emit_equal(mlc_lower *l, const mlc_dense *d, int sums, mlc_dense_cur
     add_equal(l, d, sums, unit, true, &inner, sum);
     mlc_loop_end(l, &loop);
     *c = mlc_dense_carried(&loop, c);
-    add_equal(l, d, sums, d->n_chunks % unit, true, c, sum);
+    add_equal(l, d, sums, n % unit, true, c, sum);
+}
+
+bool mlc_dense_ends_by_word(const mlc_dense *d) {
+    return d->limits.most && d->lanes == MLC_INT_CLAMPED && d->n_chunks > 1 &&
+           length(d, d->n_chunks - 1) <= MOST_BY_WORD;
+}
+
+LLVMValueRef mlc_dense_emit_word(mlc_lower *l, const mlc_dense *d, int sums, int a,
+                                 const mlc_dense_cursor *c) {
+    mlc_dense_cursor at = *c;
+    at.w.plus += 8 * a;
+    LLVMValueRef sum = load(l, &at.w, 8 * sums, sum64);
+    for (int64_t k = 0; k < length(d, d->n_chunks - 1); k++) {
+        LLVMValueRef x = load(l, &at.x, d->apart * d->x.storage.width, d->x.storage);
+        sum = mlc_l_add(l, sum, mlc_l_mul(l, load(l, &at.w, 8 * sums, sum64), x));
+    }
+    return sum;
 }
 
 void mlc_dense_emit_sums(mlc_lower *l, const mlc_dense *d, int sums, mlc_dense_cursor *c, LLVMValueRef *sum) {
+    int64_t n = d->n_chunks - mlc_dense_ends_by_word(d);
     if (d->chunk_step) {
-        emit_equal(l, d, sums, c, sum);
+        emit_equal(l, d, sums, n, c, sum);
         return;
     }
-    for (int64_t chunk = 0; chunk < d->n_chunks; chunk++) {
+    for (int64_t chunk = 0; chunk < n; chunk++) {
         emit_chunk(l, d, sums, length(d, chunk), c, sum);
         if (d->n_chunks > 1)
             flush(l, d, sums, chunk > 0, sum);

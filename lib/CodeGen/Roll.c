@@ -15,7 +15,7 @@ enum { BODY_BUDGET = 3000 };
 enum { LEAST_FAST = 2000, LEAST_SMALL = 200, LEAST_ELEMENTS = 8 };
 
 /* So many elements share a body, of so many instructions. */
-enum { UNIT = 8, UNIT_BUDGET = 500 };
+enum { UNIT = 8, LARGE_UNIT = 32, UNIT_BUDGET = 500 };
 
 typedef struct roll {
     const mlc_node *node, *root;
@@ -172,16 +172,25 @@ static bool plan_conv(const mlc_lower *l, roll *r) {
     return true;
 }
 
+/* So many elements in a row are a body: more of them where a round costs instructions, not a barrier. */
+static int64_t unit_in_row(const mlc_lower *l, const mlc_node *node) {
+    int64_t cost = mlc_lower_cost(l, node);
+    for (int64_t unit = LARGE_UNIT; unit > UNIT && mlc_loop_is_free(l); unit /= 2)
+        if (unit * cost <= UNIT_BUDGET && elements(node->out[0]) >= 4 * unit)
+            return unit;
+    return UNIT;
+}
+
 /* Elements one after the other, some to a body. */
 static bool plan_elementwise(const mlc_lower *l, roll *r) {
     const mlc_value *y = r->node->out[0], *x = source(l, r->node, elements(y));
     if (!is_source(l, x))
         return false;
     r->nest.src = x;
-    r->unit = UNIT;
+    r->unit = unit_in_row(l, r->node);
     r->step = 1;
-    r->tail = elements(y) % UNIT;
-    return mlc_nest_add(&r->nest, elements(y) / UNIT, UNIT * width(l, x), UNIT * width(l, y));
+    r->tail = elements(y) % r->unit;
+    return mlc_nest_add(&r->nest, elements(y) / r->unit, r->unit * width(l, x), r->unit * width(l, y));
 }
 
 typedef struct box {
