@@ -229,10 +229,25 @@ def peers(tools, folder, work):
             call(tools.mlc, "--target=bpf-xdp", f"--features=pkt.u32le@0*{n}", *options, "-o", path,
                  place / f"models/{name}.onnx")
             extra.append(f"{name}:{label}:{path}")
-    result = subprocess.run(["./measure.sh", "-k", "^mlp", *extra], cwd=place, capture_output=True, text=True)
-    lines = result.stdout.splitlines()
-    starts = [i for i, line in enumerate(lines) if line.startswith("model ")]
-    return "\n".join(lines[starts[-1]:]) if starts else first_error(result.stderr)
+    head, least = None, {}
+    for _ in range(TURNS):
+        result = subprocess.run(["./measure.sh", "-k", "^mlp", *extra], cwd=place, capture_output=True, text=True)
+        lines = result.stdout.splitlines()
+        starts = [i for i, line in enumerate(lines) if line.startswith("model ")]
+        if not starts:
+            return first_error(result.stderr)
+        head = lines[starts[-1]]
+        for line in lines[starts[-1] + 1:]:
+            variant, ns = tuple(line.split()[:2]), rotating(line)
+            if variant not in least or ns < rotating(least[variant]):
+                least[variant] = line
+    return "\n".join([head, *least.values()])
+
+
+def rotating(line):
+    """The column rot_ns of a line of measure.sh's table, the one in front of the note."""
+    found = re.search(r"(\d+)  progs=", line)
+    return int(found.group(1)) if found else float("inf")
 
 
 def machine():
