@@ -4,6 +4,7 @@
  * scheduler is quadratic in the size of a block.
  */
 #include "Loop.h"
+#include "Ops/IntClamp.h"
 
 #include <string.h>
 
@@ -349,9 +350,32 @@ static const mlc_node *only_reader(const mlc_lower *l, const mlc_value *v) {
     return uses == 1 ? reader : NULL;
 }
 
+/* Whether a dense layer's outputs are limited, all of them without a table. */
+static bool is_limited(const mlc_node *requantize) {
+    return mlc_shape_elements(&requantize->out[0]->shape) % MLC_INT_CLAMPED == 0 &&
+           mlc_int_clamp_width(requantize) && mlc_int_clamp_most(requantize);
+}
+
+/*
+ * Whether numbers are looked up anywhere. Without CAP_PERFMON the verifier then tells states apart by the
+ * exact ranges of numbers in registers, of which each input that is put on its grid has two: within its
+ * limits and beyond. States meet again only where these numbers are in memory.
+ */
+static bool looks_up(const mlc_lower *l) {
+    MLC_FOR_NODES (l->cg->graph, node)
+        if (node->op == mlc_iop("Table") || (node->op == mlc_iop("Requantize") && !is_limited(node)))
+            return true;
+    return false;
+}
+
+/* Inputs that the verifier may follow apart. */
+enum { FEW_INPUTS = 8 };
+
 /* Whether the elements of a stored value are computed where a dense layer first reads them: its first outputs
  * have them in a register then. */
 static bool waits(const mlc_lower *l, const mlc_node *node) {
+    if (mlc_shape_elements(&node->out[0]->shape) > FEW_INPUTS && looks_up(l))
+        return false;
     const mlc_node *reader = only_reader(l, node->out[0]);
     while (reader && reader->op == mlc_iop("Gather"))
         reader = only_reader(l, reader->out[0]);
