@@ -117,20 +117,19 @@ static LLVMValueRef limited(mlc_lower *l, const mlc_dense *d, const mlc_dense_ru
                      mlc_l_and(l, mlc_l_lshr(l, t, 1), limit(l, g, MLC_DENSE_HALVED, c)));
     LLVMValueRef above = flags(l, mlc_l_add(l, t, limit(l, g, MLC_DENSE_LIMIT, c)));
     t = mlc_l_add(l, t, limit(l, g, MLC_DENSE_START, c));
-    LLVMValueRef inside = mlc_l_sub(l, flags(l, t), above);
-    t = mlc_l_and(l, t, mlc_l_mul_const(l, inside, ((int64_t)1 << d->limits.bits) - 1));
-    return mlc_l_add(l, t, mlc_l_mul_const(l, above, d->limits.most));
+    return mlc_int_clamp_limit(l, t, flags(l, t), above, d->limits.bits, d->limits.most);
 }
 
 static void emit_groups(mlc_lower *l, const mlc_dense *d, const mlc_dense_run *r, mlc_dense_cursor *c,
                         LLVMValueRef *sum) {
     mlc_pattern *p = d->pattern;
     bool by_word = mlc_dense_ends_by_word(d);
-    mlc_dense_pointer(l, &c->x);
-    mlc_dense_pointer(l, &c->w);
     mlc_dense_cursor last = *c;
-    if (by_word)
+    if (by_word) {
+        last.x.pointer = mlc_dense_pointer(l, &c->x); /* for all words */
+        last.w.pointer = mlc_dense_pointer(l, &c->w);
         c->w.plus += 8 * (1 + d->chunk[d->n_chunks] - d->chunk[d->n_chunks - 1]) * r->sums;
+    }
     for (int g = 0; g < r->groups; g++) {
         if (by_word)
             sum[g] = mlc_dense_emit_word(l, d, r->sums, g, &last);

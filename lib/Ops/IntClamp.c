@@ -195,6 +195,19 @@ static LLVMValueRef flags(mlc_lower *l, const mlc_int_clamp *c, LLVMValueRef x, 
     return mlc_l_and(l, mlc_l_lshr(l, x, c->pitch - 1), one);
 }
 
+LLVMValueRef mlc_int_clamp_limit(mlc_lower *l, LLVMValueRef t, LLVMValueRef reached, LLVMValueRef above,
+                                 int bits, int64_t most) {
+    int64_t ones = ((int64_t)1 << bits) - 1;
+    if (!above)
+        return mlc_l_and(l, t, mlc_l_mul_const(l, reached, ones));
+    if (most == ones) { /* all ones are the limit: these are there at once */
+        t = mlc_l_or(l, t, mlc_l_sub(l, mlc_l_shl(l, above, bits), above));
+        return mlc_l_and(l, t, mlc_l_mul_const(l, reached, ones));
+    }
+    t = mlc_l_and(l, t, mlc_l_mul_const(l, mlc_l_sub(l, reached, above), ones));
+    return mlc_l_add(l, t, mlc_l_mul_const(l, above, most));
+}
+
 LLVMValueRef mlc_int_clamp_lower(mlc_lower *l, const mlc_int_clamp *c, const LLVMValueRef *word) {
     LLVMValueRef t = moved(l, c, word), one = NULL, above = NULL;
     if (c->below)
@@ -205,14 +218,5 @@ LLVMValueRef mlc_int_clamp_lower(mlc_lower *l, const mlc_int_clamp *c, const LLV
         t = mlc_l_add(l, t, mlc_l_pooled(l, (int64_t)c->start));
     if (!c->below)
         return t;
-    LLVMValueRef reached = flags(l, c, t, one);
-    int64_t ones = ((int64_t)1 << c->bits) - 1;
-    if (!above)
-        return mlc_l_and(l, t, mlc_l_mul_const(l, reached, ones));
-    if (c->most == ones) { /* all ones are the limit: these are there at once */
-        t = mlc_l_or(l, t, mlc_l_sub(l, mlc_l_shl(l, above, c->bits), above));
-        return mlc_l_and(l, t, mlc_l_mul_const(l, reached, ones));
-    }
-    t = mlc_l_and(l, t, mlc_l_mul_const(l, mlc_l_sub(l, reached, above), ones));
-    return mlc_l_add(l, t, mlc_l_mul_const(l, above, c->most));
+    return mlc_int_clamp_limit(l, t, flags(l, c, t, one), above, c->bits, c->most);
 }

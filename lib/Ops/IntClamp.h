@@ -61,6 +61,9 @@ bool mlc_int_clamp_plan(const mlc_node *requantize, int64_t i, int64_t step, int
 /* Bytes that a Requantize's outputs should take in memory, behind a Linear that is unrolled, so that most
  * of them are computed like that; 0: it does not matter. */
 int mlc_int_clamp_width(const mlc_node *requantize);
+/* The last step: y of t less zero and plus half. above NULL: no number is. */
+LLVMValueRef mlc_int_clamp_limit(mlc_lower *l, LLVMValueRef t, LLVMValueRef reached, LLVMValueRef above,
+                                 int bits, int64_t most);
 /* Emits it; word[source] are the words. */
 LLVMValueRef mlc_int_clamp_lower(mlc_lower *l, const mlc_int_clamp *c, const LLVMValueRef *word);
 
