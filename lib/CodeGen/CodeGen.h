@@ -63,6 +63,8 @@ const char *mlc_storage_name(mlc_storage s); /* "u8", "i64" */
  * layer whose outputs do (pass `roll-linear`). */
 bool mlc_is_rolled(const mlc_node *node);
 
+/* Whether the kernels that are to load the object have may_goto. */
+bool mlc_has_may_goto(const mlc_options *options);
 /* Decides what is materialized, and where. `binding` NULL: inputs are contiguous tensors. */
 bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, const mlc_options *options,
                      mlc_layout *layout);

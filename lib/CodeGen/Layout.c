@@ -288,9 +288,7 @@ bool mlc_layout_plan(mlc_graph *g, const mlc_feature_binding *binding, const mlc
     layout->out_offset = binding ? layout->in_size : 0;
     layout->scratch_offset = binding ? layout->out_offset + layout->out_size : 0;
     int64_t sums = has_rolled_linear(g) ? MLC_SUMS_BYTES : 0,
-            loops = options->kernel >= MLC_KERNEL(6, 9) && options->unroll != MLC_UNROLL_FULL
-                        ? 8 * MLC_LOOP_SLOTS
-                        : 0,
+            loops = mlc_has_may_goto(options) && options->unroll != MLC_UNROLL_FULL ? 8 * MLC_LOOP_SLOTS : 0,
             first = MAX_PERCPU_VALUE - layout->scratch_offset - sums - loops;
     if (first < 0)
         return mlc_error(g->diag,

@@ -18,8 +18,12 @@ int mlc_loop_carry_pointer(mlc_loop *loop, mlc_cursor start, int64_t step) {
     return loop->n_pointers++;
 }
 
+bool mlc_has_may_goto(const mlc_options *options) {
+    return options->kernel >= MLC_KERNEL(6, 9);
+}
+
 bool mlc_loop_is_free(const mlc_lower *l) {
-    return mlc_lower_is_bpf(l) && l->cg->options->kernel >= MLC_KERNEL(6, 9);
+    return mlc_lower_is_bpf(l) && mlc_has_may_goto(l->cg->options);
 }
 
 static LLVMBasicBlockRef append_block(mlc_lower *l) {

@@ -57,9 +57,8 @@ static const struct argp_option argp_options[] = {
      1},
     {0, 'm', "cpu=CPU", 0, "-mcpu=v1..v4: BPF instruction set (default v3: Linux 5.10 and newer)", 1},
     {"kernel", OPT_KERNEL, "VERSION", 0,
-     "the oldest Linux that is to load the object (default 5.10); from 6.9 on loops are may_goto loops, "
-     "which "
-     "are as fast without CAP_PERFMON, and quick to verify",
+     "the oldest Linux that is to load the object (default 5.10); 6.9 and newer get may_goto loops, quick to "
+     "verify and as fast without CAP_PERFMON",
      1},
     {"unroll", OPT_UNROLL, "HOW", 0,
      "auto (default): loops where layers are large; full: no loops; none: loops wherever possible", 1},
@@ -137,10 +136,10 @@ static double parse_positive(struct argp_state *state, const char *name, const c
 
 /* As 6.9; also 6.9.3-rc1. */
 static unsigned parse_kernel(struct argp_state *state, const char *arg) {
-    unsigned major, minor;
-    if (sscanf(arg, "%4u.%4u", &major, &minor) != 2)
+    char major[5], minor[5];
+    if (sscanf(arg, "%4[0-9].%4[0-9]", major, minor) != 2)
         argp_error(state, "--kernel=%s: use a version of Linux, as 6.9", arg);
-    return MLC_KERNEL(major, minor);
+    return MLC_KERNEL(atoi(major), atoi(minor));
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state) {
