@@ -155,11 +155,11 @@ static const mlc_node_line *find_node(const mlc_manifest *m, const mlc_rejection
 #define NO_PERFMON \
     "without CAP_PERFMON the verifier refuses this; grant it, or compile with -O2 --unroll=full"
 
-/* First match wins. */
 #define OLDER                                                                                            \
     "the kernel is older than the object; compile with -mcpu=v3 and --kernel=VERSION, which `uname -r` " \
     "tells"
 
+/* First match wins. */
 static const struct {
     const char *message, *hint;
 } hints[] = {
